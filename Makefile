@@ -1,0 +1,156 @@
+# SPDX-License-Identifier: MIT
+#
+# `make help` lists the targets. One build: every library below is required; `make deps` installs them.
+#
+# Sources are found by folder: everything under lib/, and every file of a program except its main.c,
+# goes into one archive; programs, tests and benchmarks link what they use of it (--as-needed keeps
+# unused client libraries out of a program). So a new file needs no line here.
+
+.DELETE_ON_ERROR:
+.SUFFIXES:
+MAKEFLAGS += --no-builtin-rules
+
+VERSION := 0.1.0
+
+# SANITIZE=address,undefined or SANITIZE=thread: own build folder, same tests.
+SANITIZE ?=
+comma := ,
+ifeq ($(SANITIZE),)
+MODE := release
+else
+MODE := $(subst $(comma),-,$(SANITIZE))
+SANFLAGS := -fsanitize=$(SANITIZE) -fno-sanitize-recover=all -fno-omit-frame-pointer
+endif
+O ?= build
+B := $(O)/$(MODE)
+
+CC := gcc
+CLANG := clang-14
+CLANG_FORMAT := clang-format-14
+CPPFLAGS := -D_GNU_SOURCE -Ilib/include -I$(O)/gen
+CFLAGS ?= -O2 -g
+WARN := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wwrite-strings -Wvla \
+	-Wformat=2 -Wundef -Wpointer-arith -Wno-missing-field-initializers
+ifeq ($(WERROR),1)
+WARN += -Werror
+endif
+ALL_CFLAGS = -std=gnu17 $(WARN) $(CFLAGS) $(SANFLAGS) -pthread -fno-common
+LDLIBS := -Wl,--as-needed -lpaho-mqtt3as -levent_core -levent_extra -levent_pthreads -lhiredis -lpq -lyaml -ljansson \
+	-lxxhash -lm -pthread
+CPPFLAGS += -isystem $(PGINCLUDE)
+PGINCLUDE := /usr/include/postgresql
+
+Q := $(if $(V),,@)
+
+PROGS := latido-agent latido-hot latido-store latido
+latido-agent_MAIN := producers/agent/main.c
+latido-hot_MAIN := consumers/hot/main.c
+latido-store_MAIN := consumers/store/main.c
+latido_MAIN := consumers/cli/main.c
+
+LIB_SRCS := $(wildcard lib/*/*.c) \
+	$(filter-out %/main.c,$(wildcard producers/*/*.c consumers/*/*.c))
+MAIN_SRCS := $(foreach p,$(PROGS),$(wildcard $($(p)_MAIN)))
+# Files that are compiled in (migrations, Redis functions): .incbin in lib/sink/embed.S.
+ASM_SRCS := $(wildcard lib/*/*.S)
+UNIT_SRCS := $(wildcard tests/unit/*_test.c)
+CONTRACT_SRCS := $(wildcard tests/contract/*_test.c)
+SUPPORT_SRCS := $(wildcard tests/support/*.c)
+BENCH_SRCS := $(wildcard tests/bench/*_bench.c)
+FUZZ_SRCS := $(wildcard tests/fuzz/*_fuzz.c)
+
+objs = $(patsubst %.S,$(B)/%.o,$(patsubst %.c,$(B)/%.o,$(1)))
+LIB_OBJS := $(call objs,$(LIB_SRCS) $(ASM_SRCS))
+ARCHIVE := $(B)/liblatido.a
+SUPPORT_OBJS := $(call objs,$(SUPPORT_SRCS))
+# A program whose main.c is not there is not built: main.c is what makes it one.
+HAVE_PROGS := $(foreach p,$(PROGS),$(if $(wildcard $($(p)_MAIN)),$(p)))
+BINS := $(HAVE_PROGS:%=$(B)/bin/%)
+UNIT_BINS := $(UNIT_SRCS:tests/unit/%.c=$(B)/unit/%)
+CONTRACT_BINS := $(CONTRACT_SRCS:tests/contract/%.c=$(B)/contract/%)
+BENCH_BINS := $(BENCH_SRCS:tests/bench/%.c=$(B)/bench/%)
+# Fuzz targets are libFuzzer's: clang, with AddressSanitizer and UndefinedBehaviorSanitizer always.
+FB := $(O)/fuzz
+FUZZ_BINS := $(FUZZ_SRCS:tests/fuzz/%.c=$(FB)/bin/%)
+FUZZ_FLAGS := -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all
+
+.PHONY: all
+all: $(BINS) ## Build all programs into build/release/bin
+
+$(B)/%.o: %.c
+	@mkdir -p $(@D)
+	$(if $(V),,@echo "  CC      $<")
+	$(Q)$(CC) $(CPPFLAGS) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
+
+$(B)/%.o: %.S
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CPPFLAGS) -MMD -MP -c -o $@ $<
+
+$(B)/lib/sink/embed.o: $(wildcard schemas/sql/*.sql schemas/redis/*.lua)
+
+$(O)/gen/version.h: FORCE
+	@mkdir -p $(@D)
+	@c=$$(git rev-parse --short=9 HEAD 2>/dev/null || echo unknown); \
+	printf '#define LT_VERSION "%s"\n#define LT_COMMIT "%s"\n' $(VERSION) "$$c" > $@.new; \
+	if cmp -s $@.new $@; then rm $@.new; else mv $@.new $@; fi
+$(B)/lib/core/version.o $(FB)/lib/core/version.o: $(O)/gen/version.h
+.PHONY: FORCE
+FORCE:
+
+$(ARCHIVE): $(LIB_OBJS)
+	$(if $(V),,@echo "  AR      $@")
+	$(Q)rm -f $@ && ar qcs $@ $^
+
+define prog_rule
+$(B)/bin/$(1): $$(call objs,$$($(1)_MAIN)) $(ARCHIVE)
+	@mkdir -p $$(@D)
+	$$(if $$(V),,@echo "  LD      $$@")
+	$$(Q)$(CC) $(ALL_CFLAGS) -o $$@ $$^ $(LDLIBS)
+endef
+$(foreach p,$(HAVE_PROGS),$(eval $(call prog_rule,$(p))))
+
+$(B)/unit/%: $(B)/tests/unit/%.o $(SUPPORT_OBJS) $(ARCHIVE)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(ALL_CFLAGS) -o $@ $^ $(LDLIBS) -lcmocka
+$(B)/contract/%: $(B)/tests/contract/%.o $(SUPPORT_OBJS) $(ARCHIVE)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(ALL_CFLAGS) -o $@ $^ $(LDLIBS) -lcmocka
+$(B)/bench/%: $(B)/tests/bench/%.o $(SUPPORT_OBJS) $(ARCHIVE)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(ALL_CFLAGS) -o $@ $^ $(LDLIBS)
+
+FUZZ_LIB_OBJS := $(patsubst %.c,$(FB)/%.o,$(LIB_SRCS)) $(patsubst %.S,$(FB)/%.o,$(ASM_SRCS))
+$(FB)/%.o: %.c
+	@mkdir -p $(@D)
+	$(Q)$(CLANG) $(CPPFLAGS) -std=gnu17 -O1 -g $(FUZZ_FLAGS) -pthread -MMD -MP -c -o $@ $<
+$(FB)/%.o: %.S
+	@mkdir -p $(@D)
+	$(Q)$(CLANG) $(CPPFLAGS) -c -o $@ $<
+$(FB)/liblatido.a: $(FUZZ_LIB_OBJS)
+	$(Q)rm -f $@ && ar qcs $@ $^
+$(FB)/bin/%: $(FB)/tests/fuzz/%.o $(FB)/liblatido.a
+	@mkdir -p $(@D)
+	$(Q)$(CLANG) -fsanitize=fuzzer,address,undefined -pthread -o $@ $^ $(LDLIBS)
+
+.PHONY: tests-bin fuzz-bin bench-bin
+tests-bin: $(UNIT_BINS) $(CONTRACT_BINS)
+fuzz-bin: $(FUZZ_BINS)
+bench-bin: $(BENCH_BINS)
+.SECONDARY:
+
+.PHONY: format check-format
+C_FILES = $(shell git ls-files '*.c' '*.h')
+format: ## Format all C files
+	$(CLANG_FORMAT) -i $(C_FILES)
+check-format: ## Fail when a C file is not formatted
+	$(CLANG_FORMAT) --dry-run -Werror $(C_FILES)
+
+.PHONY: clean
+clean: ## Remove build/
+	rm -rf $(O)
+
+.PHONY: help
+help: ## List the targets
+	@grep -hE '^[a-z][a-zA-Z-]*:.*##' $(MAKEFILE_LIST) | sed 's/:[^#]*## /\t/' | sort | expand -t 20
+
+-include $(shell find $(O) -name '*.d' 2>/dev/null)

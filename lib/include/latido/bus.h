@@ -1,0 +1,166 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef LATIDO_BUS_H
+#define LATIDO_BUS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "latido/config.h"
+#include "latido/err.h"
+#include "latido/loop.h"
+
+/*
+ * The transport. Implementations (mem, mqtt; kafka has its place prepared) sit behind one table;
+ * programs use the lt_bus_*() functions only. Everything here runs on the loop's thread; client
+ * library threads only push into bounded queues and wake the loop.
+ */
+
+struct lt_bus;
+
+enum lt_bus_caps {
+	LT_BUS_DEFER_ACK = 1,  /* lt_bus_done() is what acknowledges to the broker */
+	LT_BUS_PARTITIONS = 2, /* partition and offset are set; order holds inside a partition */
+	LT_BUS_RETAIN = 4,     /* retained messages and wills */
+};
+
+/**
+ * struct lt_bus_msg - one received message
+ *
+ * Belongs to the bus; the holder gives it back by lt_bus_done(). Everything it points to is valid
+ * until then.
+ */
+struct lt_bus_msg {
+	const char *topic; /* NUL-terminated */
+	const char *key;   /* or NULL (MQTT) */
+	const void *data;
+	size_t size;
+	const char *content_type; /* or NULL */
+	int32_t partition;	  /* -1 without LT_BUS_PARTITIONS */
+	int64_t offset;		  /* -1 likewise */
+	int64_t arrived_ns;	  /* wall clock when the client library handed it over */
+	bool retained;
+	bool redelivered;
+	struct lt_bus_msg *next; /* free for the holder */
+};
+
+/** struct lt_bus_out - one message to publish; borrowed for the call */
+struct lt_bus_out {
+	const char *topic;
+	const char *key; /* or NULL */
+	const void *data;
+	size_t size;
+	const char *content_type; /* or NULL */
+	bool retain;
+	bool at_most_once;  /* QoS 0: no delivery report, never resent */
+	uint32_t expiry_s; /* 0 = none */
+	uint64_t token;	   /* handed to delivered() */
+};
+
+/**
+ * struct lt_bus_handler - what the bus tells its user, on the loop's thread
+ *
+ * All may be NULL. They are never called from inside an lt_bus_*() call of the user.
+ */
+struct lt_bus_handler {
+	void *arg;
+	/* connected; @resumed: the broker still has our session (subscriptions, queue). Or lost, or
+	 * a connect failed: @err says why (class CONFIG: credentials, certificate; retried anyway). */
+	void (*state)(void *arg, bool connected, bool resumed, const struct lt_err *err);
+	/* there may be messages to lt_bus_poll() */
+	void (*readable)(void *arg);
+	/* after LT_EFULL: try again */
+	void (*writable)(void *arg);
+	/* exactly once for each accepted publish that is not at_most_once. LT_OK: the broker has it.
+	 * LT_EDATA or LT_EAUTH: it refused this message for good. */
+	void (*delivered)(void *arg, uint64_t token, int code, const struct lt_err *err);
+	/* before each connect: the last will of this connection. Leave *topic NULL for none.
+	 * @payload is empty; topic is borrowed until the call returns. */
+	void (*will)(void *arg, const char **topic, struct lt_buf *payload);
+};
+
+struct lt_bus_options {
+	const char *comp; /* names the client: "latido-<comp>-<host>" unless configured */
+	bool durable;	  /* keep the session (subscriptions and queue) over disconnects */
+	const char *const *topics; /* to subscribe, MQTT filters; borrowed for the call */
+	size_t n_topics;
+	bool no_retained; /* do not send retained messages on subscription */
+};
+
+/**
+ * lt_bus_new() - by the scheme of conf->url
+ * @conf: borrowed for the life of the bus.
+ *
+ * No I/O. Return: NULL with @err (CONFIG) for an unknown scheme or a malformed URL.
+ */
+struct lt_bus *lt_bus_new(const struct lt_bus_conf *conf, const struct lt_bus_options *opt,
+	const struct lt_bus_handler *handler, struct lt_loop *loop, struct lt_err *err);
+unsigned lt_bus_caps(const struct lt_bus *b);
+/** lt_bus_name() - "mqtt" etc., for logs and readiness. */
+const char *lt_bus_name(const struct lt_bus *b);
+
+/** lt_bus_open() - start connecting; goes on for ever, with capped, jittered backoff. */
+int lt_bus_open(struct lt_bus *b, struct lt_err *err) LT_MUST_CHECK;
+
+/**
+ * lt_bus_publish() - hand over one message; copies it
+ *
+ * Accepted messages are kept and sent again after a reconnect until the broker acknowledges them
+ * (at least once), unless at_most_once.
+ * Return: LT_OK; LT_EFULL: not connected or mqtt.max_inflight reached, writable() follows;
+ * LT_EDATA: can never be sent (too large for the broker, bad topic); LT_ESTOPPED.
+ */
+int lt_bus_publish(struct lt_bus *b, const struct lt_bus_out *m, struct lt_err *err) LT_MUST_CHECK;
+
+/**
+ * lt_bus_poll() - take up to @max received messages, oldest first; never blocks
+ * Return: how many. 0: readable() follows.
+ */
+size_t lt_bus_poll(struct lt_bus *b, struct lt_bus_msg **out, size_t max);
+
+/**
+ * lt_bus_done() - the message is durable, dead-lettered or deliberately dropped; frees it
+ *
+ * Received messages that are not done count against bus.queue_bytes; when that is reached the bus
+ * stops reading from the broker.
+ */
+void lt_bus_done(struct lt_bus *b, struct lt_bus_msg *m);
+
+/** lt_bus_inflight() - publishes accepted and not yet reported. */
+size_t lt_bus_inflight(const struct lt_bus *b);
+
+/**
+ * lt_bus_stop_reading() - take nothing more from the broker (first step of draining)
+ *
+ * What was acknowledged to the broker before this returns is still delivered by lt_bus_poll().
+ * Publishing goes on.
+ */
+void lt_bus_stop_reading(struct lt_bus *b);
+
+/** lt_bus_free() - disconnect (regularly: no will is sent) and free; blocks for at most 2 s. */
+void lt_bus_free(struct lt_bus *b);
+
+/* ---- for implementations ---- */
+
+/** struct lt_bus_ops - one transport; each member has the contract of its lt_bus_*() above */
+struct lt_bus_ops {
+	const char *scheme; /* "mem", "mqtt"; several URL schemes may share one table */
+	size_t size;	    /* of the implementation's struct, whose first member is struct lt_bus */
+	unsigned caps;
+	int (*init)(struct lt_bus *b, const struct lt_bus_options *opt, struct lt_err *err);
+	int (*open)(struct lt_bus *b, struct lt_err *err);
+	int (*publish)(struct lt_bus *b, const struct lt_bus_out *m, struct lt_err *err);
+	size_t (*poll)(struct lt_bus *b, struct lt_bus_msg **out, size_t max);
+	void (*done)(struct lt_bus *b, struct lt_bus_msg *m);
+	size_t (*inflight)(const struct lt_bus *b);
+	void (*stop_reading)(struct lt_bus *b);
+	void (*fini)(struct lt_bus *b); /* also after a failed init */
+};
+
+struct lt_bus {
+	const struct lt_bus_ops *ops;
+	const struct lt_bus_conf *conf;
+	struct lt_bus_handler handler;
+	struct lt_loop *loop;
+};
+
+#endif

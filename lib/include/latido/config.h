@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef LATIDO_CONFIG_H
+#define LATIDO_CONFIG_H
+
+#include "latido/conf.h"
+
+/*
+ * What one configuration file may say, for all programs. Each struct has its table in
+ * lib/conf/<section>.c; keys, defaults, bounds and units are described there and only there.
+ */
+
+struct lt_log_conf {
+	int level;  /* enum lt_log_level */
+	int format; /* enum lt_log_format */
+};
+
+struct lt_bus_conf {
+	char *url; /* mqtt://host:port, mqtts://host:port, mem:// */
+	char *prefix; /* topic prefix, "latido/v1" */
+	int64_t queue_bytes; /* received and not yet done */
+	struct {
+		char *client_id; /* empty: latido-<comp>-<host name> */
+		char *username;
+		char *password; /* secret */
+		char *ca_file;
+		char *cert_file;
+		char *key_file;
+		bool verify_hostname;
+		int64_t keepalive_ms;
+		int64_t session_expiry_ms;
+		int64_t connect_timeout_ms;
+		int64_t max_inflight; /* publishes not yet acknowledged */
+	} mqtt;
+	int64_t backoff_base_ms;
+	int64_t backoff_cap_ms;
+};
+
+enum lt_agent_encoding { LT_ENC_PROTOBUF = 0, LT_ENC_JSON };
+enum lt_agent_shape { LT_SHAPE_ALWAYS = 0, LT_SHAPE_ANNOUNCED };
+
+struct lt_agent_conf {
+	char *source; /* empty: host name */
+	int64_t interval_ms;
+	int encoding;
+	int shape;
+	int64_t announce_interval_ms;
+	int64_t queue_max_bytes; /* events not yet acknowledged by the broker */
+	int64_t drain_timeout_ms;
+	char *admin; /* listen address, empty = none */
+	char *procfs; /* "/proc" */
+	char *sysfs;  /* "/sys" */
+	char *rootfs; /* prefix of mount points for statfs */
+	struct lt_conf_list collectors; /* empty: all */
+	int64_t processes_interval_ms;
+	char *filesystem_ignore_types; /* regular expressions, node_exporter's defaults */
+	char *filesystem_ignore_mounts;
+	char *diskstats_ignore_devices;
+	char *netdev_ignore_devices;
+};
+
+struct lt_redis_conf {
+	char *url; /* redis://[user@]host:port/db or unix:///path */
+	char *username;
+	char *password; /* secret */
+	int64_t timeout_ms;
+};
+
+struct lt_postgres_conf {
+	char *dsn; /* libpq connection string or URI, without the password */
+	char *password; /* secret */
+	int64_t timeout_ms; /* connect and each statement */
+};
+
+/* How a consumer collects events before it hands them to its sink. */
+struct lt_batch_conf {
+	int64_t max_events;
+	int64_t max_bytes;
+	int64_t linger_ms;
+};
+
+/* What a consumer accepts from outside. */
+struct lt_limits_conf {
+	int64_t max_bytes;	/* one message */
+	int64_t max_series;	/* one event */
+	int64_t shape_cache_bytes; /* parsed shapes kept */
+	int64_t max_ahead_ms;	/* event time may be this far in the future */
+};
+
+struct lt_hot_conf {
+	char *admin;
+	struct lt_batch_conf batch;
+	int64_t drain_timeout_ms;
+	double max_rate_hz; /* updates of one node hash a second */
+	int64_t window_events; /* MAXLEN of latido:window:<source> */
+	int64_t window_bytes;  /* bounds it again for large snapshots */
+	int64_t expire_ms;     /* of the node hash */
+};
+
+struct lt_store_conf {
+	char *admin;
+	struct lt_batch_conf batch;
+	int64_t drain_timeout_ms;
+	int64_t retention_ms; /* partitions older than this are dropped; 0 = keep all */
+	int64_t partitions_ahead; /* days */
+	bool migrate; /* apply migrations at start */
+};
+
+struct lt_config {
+	struct lt_log_conf log;
+	struct lt_bus_conf bus;
+	struct lt_redis_conf redis;
+	struct lt_postgres_conf postgres;
+	struct lt_limits_conf limits;
+	struct lt_agent_conf agent;
+	struct lt_hot_conf hot;
+	struct lt_store_conf store;
+};
+
+extern const struct lt_conf_schema lt_config_schema;
+
+#endif

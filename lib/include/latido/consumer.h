@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef LATIDO_CONSUMER_H
+#define LATIDO_CONSUMER_H
+
+#include "latido/bus.h"
+#include "latido/config.h"
+#include "latido/event.h"
+
+/*
+ * The consumer runtime: poll -> decode -> batch -> sink -> done.
+ *
+ * The loop's thread polls the bus and decodes into one batch while the sink's thread makes the
+ * other one durable. A batch goes to the sink when it is full, linger_ms old or we are draining,
+ * and the sink is idle. Messages are given back to the bus only after the sink reported them
+ * durable, or after their dead letter was accepted.
+ */
+
+/** struct lt_batch - events for the sink; read-only there, valid until put() returns */
+struct lt_batch {
+	struct lt_event **events; /* in order of arrival; none is NULL */
+	size_t n;
+};
+
+struct lt_sink;
+
+/**
+ * struct lt_sink_ops - a place where events are made durable
+ *
+ * All but init and fini run on the sink's own thread and may block up to the configured timeout;
+ * none sleeps or retries by itself. The runtime acts on the error's class: RETRY: the whole batch
+ * again after a backoff; POISON: event *bad is dead-lettered and the rest put again; CONFIG and
+ * FATAL: the daemon stops.
+ */
+struct lt_sink_ops {
+	const char *name; /* "postgres", "redis": readiness and logs */
+	size_t size;	  /* of the implementation's struct, whose first member is struct lt_sink */
+	int (*init)(struct lt_sink *s, const struct lt_config *conf, struct lt_err *err);
+	/* Connect, migrate, load; called before the first put() and again after RETRY errors. */
+	int (*open)(struct lt_sink *s, struct lt_err *err);
+	/* Make all of @b durable or nothing of it matter: a batch may be put again. */
+	int (*put)(struct lt_sink *s, const struct lt_batch *b, size_t *bad, struct lt_err *err);
+	/* Chores (deferred writes, partitions, retention). Return: ns until it wants to be called
+	 * again, at most; < 0 = error in @err. May be NULL. */
+	int64_t (*tick)(struct lt_sink *s, struct lt_err *err);
+	/* The bytes of an announced shape, from what the sink keeps. LT_EAGAIN = not known. May be NULL. */
+	int (*find_shape)(struct lt_sink *s, uint64_t hash, struct lt_buf *bytes, struct lt_err *err);
+	/* Last call on the sink's thread, draining: finish deferred writes. May be NULL. */
+	int (*flush)(struct lt_sink *s, struct lt_err *err);
+	void (*fini)(struct lt_sink *s); /* loop thread, after the sink's thread ended; also after a failed init */
+};
+
+struct lt_sink {
+	const struct lt_sink_ops *ops;
+	/* Abort what blocks (cancel a statement, close a socket); any thread. Set by init, may be NULL. */
+	void (*interrupt)(struct lt_sink *s);
+};
+
+struct lt_consumer;
+
+struct lt_consumer_options {
+	const char *comp; /* "hot", "store" */
+	const struct lt_config *conf;
+	const struct lt_batch_conf *batch;
+	int64_t drain_timeout_ms;
+	const struct lt_sink_ops *sink;
+	bool backlog;	  /* also read .../backlog */
+	void *arg;
+	void (*failed)(void *arg, const struct lt_err *err); /* CONFIG or FATAL */
+	void (*drained)(void *arg, bool complete);	     /* complete: nothing accepted is missing */
+};
+
+struct lt_consumer *lt_consumer_new(const struct lt_consumer_options *opt, struct lt_loop *loop,
+	struct lt_err *err);
+int lt_consumer_start(struct lt_consumer *c, struct lt_err *err) LT_MUST_CHECK;
+/** lt_consumer_drain() - stop reading, finish what was read, then drained(). */
+void lt_consumer_drain(struct lt_consumer *c);
+void lt_consumer_free(struct lt_consumer *c);
+/** lt_consumer_sink() - for tests. */
+struct lt_sink *lt_consumer_sink(struct lt_consumer *c);
+
+#endif
