@@ -35,9 +35,9 @@ struct lt_bus_msg {
 	const void *data;
 	size_t size;
 	const char *content_type; /* or NULL */
-	int32_t partition;	  /* -1 without LT_BUS_PARTITIONS */
-	int64_t offset;		  /* -1 likewise */
-	int64_t arrived_ns;	  /* wall clock when the client library handed it over */
+	int32_t partition;        /* -1 without LT_BUS_PARTITIONS */
+	int64_t offset;           /* -1 likewise */
+	int64_t arrived_ns;       /* wall clock when the client library handed it over */
 	bool retained;
 	bool redelivered;
 	struct lt_bus_msg *next; /* free for the holder */
@@ -51,9 +51,9 @@ struct lt_bus_out {
 	size_t size;
 	const char *content_type; /* or NULL */
 	bool retain;
-	bool at_most_once;  /* QoS 0: no delivery report, never resent */
+	bool at_most_once; /* QoS 0: no delivery report, never resent */
 	uint32_t expiry_s; /* 0 = none */
-	uint64_t token;	   /* handed to delivered() */
+	uint64_t token;    /* handed to delivered() */
 };
 
 /**
@@ -79,8 +79,8 @@ struct lt_bus_handler {
 };
 
 struct lt_bus_options {
-	const char *comp; /* names the client: "latido-<comp>-<host>" unless configured */
-	bool durable;	  /* keep the session (subscriptions and queue) over disconnects */
+	const char *comp;          /* names the client: "latido-<comp>-<host>" unless configured */
+	bool durable;              /* keep the session (subscriptions and queue) over disconnects */
 	const char *const *topics; /* to subscribe, MQTT filters; borrowed for the call */
 	size_t n_topics;
 	bool no_retained; /* do not send retained messages on subscription */
@@ -93,7 +93,7 @@ struct lt_bus_options {
  * No I/O. Return: NULL with @err (CONFIG) for an unknown scheme or a malformed URL.
  */
 struct lt_bus *lt_bus_new(const struct lt_bus_conf *conf, const struct lt_bus_options *opt,
-	const struct lt_bus_handler *handler, struct lt_loop *loop, struct lt_err *err);
+        const struct lt_bus_handler *handler, struct lt_loop *loop, struct lt_err *err);
 unsigned lt_bus_caps(const struct lt_bus *b);
 /** lt_bus_name() - "mqtt" etc., for logs and readiness. */
 const char *lt_bus_name(const struct lt_bus *b);
@@ -144,7 +144,7 @@ void lt_bus_free(struct lt_bus *b);
 /** struct lt_bus_ops - one transport; each member has the contract of its lt_bus_*() above */
 struct lt_bus_ops {
 	const char *scheme; /* "mem", "mqtt"; several URL schemes may share one table */
-	size_t size;	    /* of the implementation's struct, whose first member is struct lt_bus */
+	size_t size; /* of the implementation's struct, whose first member is struct lt_bus */
 	unsigned caps;
 	int (*init)(struct lt_bus *b, const struct lt_bus_options *opt, struct lt_err *err);
 	int (*open)(struct lt_bus *b, struct lt_err *err);

@@ -22,14 +22,14 @@
  */
 enum lt_conf_type {
 	LT_CONF_BOOL = 0, /* bool */
-	LT_CONF_INT,	  /* int64_t */
-	LT_CONF_FLOAT,	  /* double */
+	LT_CONF_INT,      /* int64_t */
+	LT_CONF_FLOAT,    /* double */
 	LT_CONF_DURATION, /* int64_t, milliseconds */
-	LT_CONF_SIZE,	  /* int64_t, bytes */
-	LT_CONF_STRING,	  /* char *, heap, never NULL after loading */
-	LT_CONF_ENUM,	  /* int: index into choices */
-	LT_CONF_LIST,	  /* struct lt_conf_list of strings */
-	LT_CONF_MAP,	  /* struct lt_conf_map, string to string */
+	LT_CONF_SIZE,     /* int64_t, bytes */
+	LT_CONF_STRING,   /* char *, heap, never NULL after loading */
+	LT_CONF_ENUM,     /* int: index into choices */
+	LT_CONF_LIST,     /* struct lt_conf_list of strings */
+	LT_CONF_MAP,      /* struct lt_conf_map, string to string */
 };
 
 struct lt_conf_list {
@@ -96,8 +96,8 @@ struct lt_conf;
  * Return: the configuration, or NULL when there was an error; warnings alone do not fail.
  */
 struct lt_conf *lt_conf_load(const struct lt_conf_schema *schema, const char *const *files,
-	size_t n_files, char **environ_, const char *const *overrides, size_t n_overrides,
-	struct lt_buf *errors);
+        size_t n_files, char **environ_, const char *const *overrides, size_t n_overrides,
+        struct lt_buf *errors);
 void lt_conf_free(struct lt_conf *c);
 /** lt_conf_root() - the root struct; valid until lt_conf_free(). */
 void *lt_conf_root(struct lt_conf *c);

@@ -15,8 +15,8 @@ struct lt_log_conf {
 };
 
 struct lt_bus_conf {
-	char *url; /* mqtt://host:port, mqtts://host:port, mem:// */
-	char *prefix; /* topic prefix, "latido/v1" */
+	char *url;           /* mqtt://host:port, mqtts://host:port, mem:// */
+	char *prefix;        /* topic prefix, "latido/v1" */
 	int64_t queue_bytes; /* received and not yet done */
 	struct {
 		char *client_id; /* empty: latido-<comp>-<host name> */
@@ -46,10 +46,10 @@ struct lt_agent_conf {
 	int64_t announce_interval_ms;
 	int64_t queue_max_bytes; /* events not yet acknowledged by the broker */
 	int64_t drain_timeout_ms;
-	char *admin; /* listen address, empty = none */
-	char *procfs; /* "/proc" */
-	char *sysfs;  /* "/sys" */
-	char *rootfs; /* prefix of mount points for statfs */
+	char *admin;                    /* listen address, empty = none */
+	char *procfs;                   /* "/proc" */
+	char *sysfs;                    /* "/sys" */
+	char *rootfs;                   /* prefix of mount points for statfs */
 	struct lt_conf_list collectors; /* empty: all */
 	int64_t processes_interval_ms;
 	char *filesystem_ignore_types; /* regular expressions, node_exporter's defaults */
@@ -66,8 +66,8 @@ struct lt_redis_conf {
 };
 
 struct lt_postgres_conf {
-	char *dsn; /* libpq connection string or URI, without the password */
-	char *password; /* secret */
+	char *dsn;          /* libpq connection string or URI, without the password */
+	char *password;     /* secret */
 	int64_t timeout_ms; /* connect and each statement */
 };
 
@@ -80,17 +80,17 @@ struct lt_batch_conf {
 
 /* What a consumer accepts from outside. */
 struct lt_limits_conf {
-	int64_t max_bytes;	/* one message */
-	int64_t max_series;	/* one event */
+	int64_t max_bytes;         /* one message */
+	int64_t max_series;        /* one event */
 	int64_t shape_cache_bytes; /* parsed shapes kept */
-	int64_t max_ahead_ms;	/* event time may be this far in the future */
+	int64_t max_ahead_ms;      /* event time may be this far in the future */
 };
 
 struct lt_hot_conf {
 	char *admin;
 	struct lt_batch_conf batch;
 	int64_t drain_timeout_ms;
-	double max_rate_hz; /* updates of one node hash a second */
+	double max_rate_hz;    /* updates of one node hash a second */
 	int64_t window_events; /* MAXLEN of latido:window:<source> */
 	int64_t window_bytes;  /* bounds it again for large snapshots */
 	int64_t expire_ms;     /* of the node hash */
@@ -100,9 +100,9 @@ struct lt_store_conf {
 	char *admin;
 	struct lt_batch_conf batch;
 	int64_t drain_timeout_ms;
-	int64_t retention_ms; /* partitions older than this are dropped; 0 = keep all */
+	int64_t retention_ms;     /* partitions older than this are dropped; 0 = keep all */
 	int64_t partitions_ahead; /* days */
-	bool migrate; /* apply migrations at start */
+	bool migrate;             /* apply migrations at start */
 };
 
 struct lt_config {

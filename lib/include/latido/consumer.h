@@ -33,7 +33,7 @@ struct lt_sink;
  */
 struct lt_sink_ops {
 	const char *name; /* "postgres", "redis": readiness and logs */
-	size_t size;	  /* of the implementation's struct, whose first member is struct lt_sink */
+	size_t size;      /* of the implementation's struct, whose first member is struct lt_sink */
 	int (*init)(struct lt_sink *s, const struct lt_config *conf, struct lt_err *err);
 	/* Connect, migrate, load; called before the first put() and again after RETRY errors. */
 	int (*open)(struct lt_sink *s, struct lt_err *err);
@@ -43,10 +43,12 @@ struct lt_sink_ops {
 	 * again, at most; < 0 = error in @err. May be NULL. */
 	int64_t (*tick)(struct lt_sink *s, struct lt_err *err);
 	/* The bytes of an announced shape, from what the sink keeps. LT_EAGAIN = not known. May be NULL. */
-	int (*find_shape)(struct lt_sink *s, uint64_t hash, struct lt_buf *bytes, struct lt_err *err);
+	int (*find_shape)(
+	        struct lt_sink *s, uint64_t hash, struct lt_buf *bytes, struct lt_err *err);
 	/* Last call on the sink's thread, draining: finish deferred writes. May be NULL. */
 	int (*flush)(struct lt_sink *s, struct lt_err *err);
-	void (*fini)(struct lt_sink *s); /* loop thread, after the sink's thread ended; also after a failed init */
+	void (*fini)(struct lt_sink *
+	                s); /* loop thread, after the sink's thread ended; also after a failed init */
 };
 
 struct lt_sink {
@@ -63,14 +65,14 @@ struct lt_consumer_options {
 	const struct lt_batch_conf *batch;
 	int64_t drain_timeout_ms;
 	const struct lt_sink_ops *sink;
-	bool backlog;	  /* also read .../backlog */
+	bool backlog; /* also read .../backlog */
 	void *arg;
 	void (*failed)(void *arg, const struct lt_err *err); /* CONFIG or FATAL */
-	void (*drained)(void *arg, bool complete);	     /* complete: nothing accepted is missing */
+	void (*drained)(void *arg, bool complete); /* complete: nothing accepted is missing */
 };
 
-struct lt_consumer *lt_consumer_new(const struct lt_consumer_options *opt, struct lt_loop *loop,
-	struct lt_err *err);
+struct lt_consumer *lt_consumer_new(
+        const struct lt_consumer_options *opt, struct lt_loop *loop, struct lt_err *err);
 int lt_consumer_start(struct lt_consumer *c, struct lt_err *err) LT_MUST_CHECK;
 /** lt_consumer_drain() - stop reading, finish what was read, then drained(). */
 void lt_consumer_drain(struct lt_consumer *c);

@@ -31,7 +31,7 @@ struct lt_option {
 	const char *name; /* without dashes */
 	const char *arg;  /* NULL: a flag; else the placeholder shown by --help */
 	const char *help;
-	bool *flag;	    /* set to true, or */
+	bool *flag;         /* set to true, or */
 	const char **value; /* set to the argument */
 };
 

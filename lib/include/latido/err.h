@@ -11,15 +11,15 @@
 /** enum lt_code - what went wrong; functions return LT_OK or one of the negative codes. */
 enum lt_code {
 	LT_OK = 0,
-	LT_EINVAL = -1,	  /* the caller's argument is wrong */
-	LT_EIO = -2,	  /* the peer or the system failed; may work later */
-	LT_EAGAIN = -3,	  /* nothing there now */
-	LT_EFULL = -4,	  /* a bounded thing is full; retry when it says so */
-	LT_EDATA = -5,	  /* this record can never be processed */
-	LT_EAUTH = -6,	  /* refused: credentials or permissions */
+	LT_EINVAL = -1,   /* the caller's argument is wrong */
+	LT_EIO = -2,      /* the peer or the system failed; may work later */
+	LT_EAGAIN = -3,   /* nothing there now */
+	LT_EFULL = -4,    /* a bounded thing is full; retry when it says so */
+	LT_EDATA = -5,    /* this record can never be processed */
+	LT_EAUTH = -6,    /* refused: credentials or permissions */
 	LT_ESTOPPED = -7, /* shutting down */
-	LT_ESHAPE = -8,	  /* the event names a shape that is not known here (yet) */
-	LT_ECONF = -9,	  /* configuration is wrong */
+	LT_ESHAPE = -8,   /* the event names a shape that is not known here (yet) */
+	LT_ECONF = -9,    /* configuration is wrong */
 	LT_ETIMEOUT = -10,
 	LT_ECONFLICT = -11, /* somebody else changed it first; reload and redo */
 };
@@ -53,7 +53,7 @@ struct lt_err {
  * errno is saved around formatting. Return: @code, so that callers write `return lt_fail(...)`.
  */
 int lt_fail(struct lt_err *err, int code, enum lt_class cls, const char *op, const char *fmt, ...)
-	LT_PRINTF(5, 6);
+        LT_PRINTF(5, 6);
 
 /** lt_err_prefix() - put "text: " in front of an error's message; NULL @err is fine. */
 void lt_err_prefix(struct lt_err *err, const char *fmt, ...) LT_PRINTF(2, 3);

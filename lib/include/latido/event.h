@@ -13,12 +13,12 @@
  * that are parsed once and then recognised.
  */
 
-#define LT_SOURCE_MAX	   128	/* [A-Za-z0-9._:-]{1,128} */
-#define LT_STREAM_MAX	   64	/* same characters, may be empty */
-#define LT_LABEL_NAME_MAX  128
-#define LT_LABEL_VALUE_MAX 1024
-#define LT_LABELS_MAX	   32	/* a series */
-#define LT_EXACT_INT	   (UINT64_C(1) << 53) /* seq and epoch stay at or below: JSON, Lua */
+#define LT_SOURCE_MAX       128 /* [A-Za-z0-9._:-]{1,128} */
+#define LT_STREAM_MAX       64  /* same characters, may be empty */
+#define LT_LABEL_NAME_MAX   128
+#define LT_LABEL_VALUE_MAX  1024
+#define LT_LABELS_MAX       32                  /* a series */
+#define LT_EXACT_INT        (UINT64_C(1) << 53) /* seq and epoch stay at or below: JSON, Lua */
 #define LT_EPOCH_KEY_STRLEN 20
 
 enum lt_kind { LT_KIND_UNKNOWN = 0, LT_KIND_GAUGE = 1, LT_KIND_COUNTER = 2 };
@@ -30,8 +30,8 @@ struct lt_label {
 
 /** struct lt_series - name and labels of one value */
 struct lt_series {
-	const char *name;  /* metric name, NUL-terminated */
-	const char *text;  /* canonical: name{a="x",b="y"}, labels sorted, Prometheus escapes */
+	const char *name; /* metric name, NUL-terminated */
+	const char *text; /* canonical: name{a="x",b="y"}, labels sorted, Prometheus escapes */
 	uint32_t text_len;
 	uint16_t name_len;
 	uint8_t n_labels;
@@ -46,7 +46,7 @@ struct lt_series {
  * thread only; other threads may read a shape as long as an event that they hold refers to it.
  */
 struct lt_shape {
-	uint64_t hash; /* XXH3-64 of bytes */
+	uint64_t hash;        /* XXH3-64 of bytes */
 	const uint8_t *bytes; /* the serialized Shape message */
 	size_t size;
 	uint32_t n_series;
@@ -61,19 +61,19 @@ struct lt_shape {
 struct lt_event {
 	const char *source; /* NUL-terminated */
 	const char *stream; /* "" = main */
-	uint64_t epoch;	    /* us; 0 = unnumbered */
-	uint64_t seq;	    /* 1, 2, ...; 0 = unnumbered */
+	uint64_t epoch;     /* us; 0 = unnumbered */
+	uint64_t seq;       /* 1, 2, ...; 0 = unnumbered */
 	uint64_t oldest_seq;
 	int64_t time_ns; /* sampled; arrival time when the sender gave none (see has_time) */
 	uint32_t interval_ms;
 	bool partial;
-	bool has_time; /* the sender gave a time */
-	bool device;   /* came on a device topic */
+	bool has_time;          /* the sender gave a time */
+	bool device;            /* came on a device topic */
 	struct lt_shape *shape; /* referenced by this event */
-	const uint8_t *values;	/* n little-endian IEEE 754 doubles, unaligned */
-	uint32_t n;		/* = shape->n_series */
-	int64_t arrived_ns;	/* wall clock of the consumer */
-	struct lt_event *next;	/* a JSON list yields several events from one message */
+	const uint8_t *values;  /* n little-endian IEEE 754 doubles, unaligned */
+	uint32_t n;             /* = shape->n_series */
+	int64_t arrived_ns;     /* wall clock of the consumer */
+	struct lt_event *next;  /* a JSON list yields several events from one message */
 	struct lt_bus_msg *msg; /* set by the consumer runtime */
 };
 
@@ -83,7 +83,7 @@ static inline double lt_event_value(const struct lt_event *e, uint32_t i)
 	uint64_t bits;
 	double v;
 
-	__builtin_memcpy(&bits, e->values + 8 * (size_t) i, 8);
+	__builtin_memcpy(&bits, e->values + 8 * (size_t)i, 8);
 #if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
 	bits = __builtin_bswap64(bits);
 #endif
@@ -109,8 +109,8 @@ void lt_shapes_free(struct lt_shapes *t);
  * Known bytes are found by hash and compared as a whole: XXH3 is no defence against forgery.
  * Return: a shape with one more reference, or NULL with @err (POISON: says what is wrong and where).
  */
-struct lt_shape *lt_shapes_intern(struct lt_shapes *t, const void *bytes, size_t size,
-	struct lt_err *err);
+struct lt_shape *lt_shapes_intern(
+        struct lt_shapes *t, const void *bytes, size_t size, struct lt_err *err);
 
 /**
  * lt_shapes_announced() - the shape that @source announced under @hash
@@ -135,21 +135,21 @@ void lt_shapes_info(const struct lt_shapes *t, struct lt_shapes_info *out);
 /** enum lt_reason - why a message was refused; the word stands in the dead letter and in /metrics */
 enum lt_reason {
 	LT_REASON_NONE = 0,
-	LT_REASON_DECODE,	   /* not a well-formed event in any known encoding */
-	LT_REASON_SHAPE_MISMATCH,  /* shape_hash is not the hash of shape, or values do not fit it */
+	LT_REASON_DECODE,         /* not a well-formed event in any known encoding */
+	LT_REASON_SHAPE_MISMATCH, /* shape_hash is not the hash of shape, or values do not fit it */
 	LT_REASON_SOURCE_MISMATCH, /* payload and topic (or key) name different sources */
-	LT_REASON_TOO_LARGE,	   /* longer than limits.max_bytes */
-	LT_REASON_LIMITS,	   /* too many series, too long a name, bad characters, duplicates */
-	LT_REASON_TIME_RANGE,	   /* not representable */
-	LT_REASON_CONFLICT,	   /* refused by the sink */
-	LT_REASON_UNKNOWN_SHAPE,   /* announced shape that nobody could supply in time */
+	LT_REASON_TOO_LARGE,       /* longer than limits.max_bytes */
+	LT_REASON_LIMITS,        /* too many series, too long a name, bad characters, duplicates */
+	LT_REASON_TIME_RANGE,    /* not representable */
+	LT_REASON_CONFLICT,      /* refused by the sink */
+	LT_REASON_UNKNOWN_SHAPE, /* announced shape that nobody could supply in time */
 	LT_REASON_MAX,
 };
 const char *lt_reason_name(enum lt_reason r);
 
 /** struct lt_origin - where a message came from */
 struct lt_origin {
-	char source[LT_SOURCE_MAX + 1]; /* from the topic or key */
+	char source[LT_SOURCE_MAX + 1];     /* from the topic or key */
 	char metric[LT_LABEL_NAME_MAX + 1]; /* devices/<id>/metrics/<metric>, else "" */
 	bool device;
 	bool backlog;
@@ -166,7 +166,7 @@ struct lt_origin {
  * Return: LT_OK or LT_EDATA.
  */
 int lt_origin_from_topic(struct lt_origin *o, const char *prefix, const char *topic,
-	struct lt_err *err) LT_MUST_CHECK;
+        struct lt_err *err) LT_MUST_CHECK;
 
 bool lt_source_valid(const char *s, size_t n);
 /** lt_metric_name_valid() - [a-zA-Z_:][a-zA-Z0-9_:]* of at most LT_LABEL_NAME_MAX bytes. */
@@ -192,9 +192,9 @@ struct lt_decode_limits {
  * Return: LT_OK; LT_EDATA (POISON); LT_ESHAPE: announced shape not known, @missing_hash says which.
  */
 int lt_decode(struct lt_shapes *t, const struct lt_decode_limits *limits,
-	const struct lt_origin *origin, const void *payload, size_t size, struct lt_arena *arena,
-	struct lt_event **out, enum lt_reason *reason, uint64_t *missing_hash, struct lt_err *err)
-	LT_MUST_CHECK;
+        const struct lt_origin *origin, const void *payload, size_t size, struct lt_arena *arena,
+        struct lt_event **out, enum lt_reason *reason, uint64_t *missing_hash,
+        struct lt_err *err) LT_MUST_CHECK;
 
 /** lt_events_release() - drop the shape references of a list of events. */
 void lt_events_release(struct lt_event *first);
@@ -229,7 +229,7 @@ void lt_snapshot_begin(struct lt_snapshot *s);
  * A family that gets no row is left out. A family name may be started once only.
  */
 void lt_snapshot_family(struct lt_snapshot *s, const char *name, enum lt_kind kind,
-	const char *const *keys, size_t n_keys);
+        const char *const *keys, size_t n_keys);
 /** lt_snapshot_row() - add a value; @label_values: n_keys strings, invalid UTF-8 is replaced. */
 void lt_snapshot_row(struct lt_snapshot *s, const char *const *label_values, double value);
 /** lt_snapshot_value() - a family without labels and its one value. */

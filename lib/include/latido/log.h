@@ -29,22 +29,21 @@ struct lt_kv {
 	} v;
 };
 
-#define LT_S(k, x) ((struct lt_kv){.key = (k), .type = LT_KV_STR, .v.s = (x)})
-#define LT_I(k, x) ((struct lt_kv){.key = (k), .type = LT_KV_I64, .v.i = (int64_t)(x)})
-#define LT_U(k, x) ((struct lt_kv){.key = (k), .type = LT_KV_U64, .v.u = (uint64_t)(x)})
-#define LT_F(k, x) ((struct lt_kv){.key = (k), .type = LT_KV_F64, .v.f = (x)})
-#define LT_KVS(...)                                                                                \
-	((const struct lt_kv[]){__VA_ARGS__ __VA_OPT__(, ) { NULL, LT_KV_END, {NULL} }})
+#define LT_S(k, x)  ((struct lt_kv){.key = (k), .type = LT_KV_STR, .v.s = (x)})
+#define LT_I(k, x)  ((struct lt_kv){.key = (k), .type = LT_KV_I64, .v.i = (int64_t)(x)})
+#define LT_U(k, x)  ((struct lt_kv){.key = (k), .type = LT_KV_U64, .v.u = (uint64_t)(x)})
+#define LT_F(k, x)  ((struct lt_kv){.key = (k), .type = LT_KV_F64, .v.f = (x)})
+#define LT_KVS(...) ((const struct lt_kv[]){__VA_ARGS__ __VA_OPT__(, ){NULL, LT_KV_END, {NULL}}})
 
 /**
  * lt_log() - write one line
  * @id: constant that names the event, stable across releases ("pg_reconnect").
  * ...: LT_S(), LT_I(), LT_U(), LT_F() pairs, or nothing.
  */
-#define lt_log(level, id, ...)                                                                     \
-	do {                                                                                       \
-		if (lt_log_enabled(level))                                                         \
-			lt_log_kv(level, id, LT_KVS(__VA_ARGS__));                                 \
+#define lt_log(level, id, ...)                                     \
+	do {                                                       \
+		if (lt_log_enabled(level))                         \
+			lt_log_kv(level, id, LT_KVS(__VA_ARGS__)); \
 	} while (0)
 
 void lt_log_kv(enum lt_log_level level, const char *id, const struct lt_kv *kv);
@@ -63,15 +62,15 @@ void lt_log_set_level(enum lt_log_level level);
  */
 struct lt_complaint {
 	bool active;
-	uint64_t count;	   /* since the first */
+	uint64_t count;    /* since the first */
 	uint64_t unlogged; /* since the last line */
 	int64_t last_ns;
 };
 
 #define lt_complain(c, level, id, ...) lt_complain_kv(c, level, id, LT_KVS(__VA_ARGS__))
-#define lt_release(c, id, ...)	       lt_release_kv(c, id, LT_KVS(__VA_ARGS__))
-void lt_complain_kv(struct lt_complaint *c, enum lt_log_level level, const char *id,
-	const struct lt_kv *kv);
+#define lt_release(c, id, ...)         lt_release_kv(c, id, LT_KVS(__VA_ARGS__))
+void lt_complain_kv(
+        struct lt_complaint *c, enum lt_log_level level, const char *id, const struct lt_kv *kv);
 void lt_release_kv(struct lt_complaint *c, const char *id, const struct lt_kv *kv);
 
 #endif
