@@ -3,6 +3,8 @@
 #define LATIDO_DAEMON_H
 
 #include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
 
 #include "latido/config.h"
 #include "latido/loop.h"
@@ -48,6 +50,8 @@ struct lt_daemon {
 	const char *synopsis; /* one line for --help */
 	const struct lt_option *options;
 	size_t n_options;
+	const char *(*admin_listen)(const struct lt_config *conf); /* "" = no admin listener */
+	int64_t (*drain_timeout_ms)(const struct lt_config *conf);
 	/* Before the loop exists, after the configuration is read: options that do one thing and
 	 * leave. Return: an exit code, or -1 to go on. May be NULL. */
 	int (*command)(struct lt_ctx *ctx);
