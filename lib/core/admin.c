@@ -26,7 +26,7 @@ struct lt_admin {
 #define TIMEOUT_S         10
 
 static void reply(struct evhttp_request *req, int code, const char *reason, const char *type,
-        const struct lt_buf *body)
+	const struct lt_buf *body)
 {
 	struct evkeyvalq *headers = evhttp_request_get_output_headers(req);
 	struct evbuffer *out = evbuffer_new();
@@ -68,7 +68,7 @@ static void on_readyz(struct evhttp_request *req, void *arg)
 
 	(void)arg;
 	reply(req, ready ? 200 : 503, ready ? "OK" : "Service Unavailable", "application/json",
-	        &body);
+		&body);
 	lt_buf_fini(&body);
 }
 
@@ -84,17 +84,17 @@ static void on_version(struct evhttp_request *req, void *arg)
 
 /* "127.0.0.1:9501", "[::1]:9501" */
 static int parse_address(
-        const char *text, struct sockaddr_storage *ss, int *len, struct lt_err *err)
+	const char *text, struct sockaddr_storage *ss, int *len, struct lt_err *err)
 {
 	*len = sizeof(*ss);
 	/* evutil takes a missing port as 0; we want it said. */
 	const char *colon = strrchr(text, ':');
 
 	if (!colon || !colon[1] || colon[1] == ']' ||
-	        evutil_parse_sockaddr_port(text, (struct sockaddr *)ss, len) < 0)
+		evutil_parse_sockaddr_port(text, (struct sockaddr *)ss, len) < 0)
 		return lt_fail(err, LT_ECONF, LT_CLS_CONFIG, "admin.listen",
-		        "not a listen address: \"%s\"; write it as 127.0.0.1:9501 or [::1]:9501",
-		        text);
+			"not a listen address: \"%s\"; write it as 127.0.0.1:9501 or [::1]:9501",
+			text);
 	return LT_OK;
 }
 
@@ -108,12 +108,12 @@ struct lt_admin *lt_admin_new(struct lt_loop *loop, const char *address, struct 
 	if (parse_address(address, &ss, &len, err) < 0)
 		return NULL;
 	listener = evconnlistener_new_bind(loop->base, NULL, NULL,
-	        LEV_OPT_REUSEABLE | LEV_OPT_CLOSE_ON_FREE | LEV_OPT_CLOSE_ON_EXEC, 128,
-	        (struct sockaddr *)&ss, len);
+		LEV_OPT_REUSEABLE | LEV_OPT_CLOSE_ON_FREE | LEV_OPT_CLOSE_ON_EXEC, 128,
+		(struct sockaddr *)&ss, len);
 	if (!listener) {
 		lt_fail(err, LT_EIO, LT_CLS_CONFIG, "admin.listen",
-		        "cannot listen on %s: %s; choose another address or stop what uses it",
-		        address, strerror(errno));
+			"cannot listen on %s: %s; choose another address or stop what uses it",
+			address, strerror(errno));
 		return NULL;
 	}
 	a = lt_calloc(1, sizeof(*a));

@@ -80,12 +80,12 @@ void lt_rfc3339_format(int64_t wall_ns, int digits, char out[LT_RFC3339_LEN])
 	}
 	civil_from_days(days, &y, &m, &d);
 	n = snprintf(out, LT_RFC3339_LEN, "%04d-%02u-%02uT%02d:%02d:%02d", (int)y, m, d,
-	        (int)(rest / 3600), (int)(rest / 60 % 60), (int)(rest % 60));
+		(int)(rest / 3600), (int)(rest / 60 % 60), (int)(rest % 60));
 	if (digits > 0 && digits <= 9) {
 		for (int i = 9; i > digits; i--)
 			ns /= 10;
 		n += snprintf(
-		        out + n, LT_RFC3339_LEN - (size_t)n, ".%0*lld", digits, (long long)ns);
+			out + n, LT_RFC3339_LEN - (size_t)n, ".%0*lld", digits, (long long)ns);
 	}
 	snprintf(out + n, LT_RFC3339_LEN - (size_t)n, "Z");
 }
@@ -110,13 +110,13 @@ bool lt_rfc3339_parse(const char *s, size_t n, int64_t *wall_ns)
 	size_t i = 19;
 
 	if (n < 20 || s[4] != '-' || s[7] != '-' || s[13] != ':' || s[16] != ':' ||
-	        (s[10] != 'T' && s[10] != 't' && s[10] != ' '))
+		(s[10] != 'T' && s[10] != 't' && s[10] != ' '))
 		return false;
 	int y = digits(s, 4), mo = digits(s + 5, 2), d = digits(s + 8, 2);
 	int h = digits(s + 11, 2), mi = digits(s + 14, 2), sec = digits(s + 17, 2);
 
 	if (y < 0 || mo < 1 || mo > 12 || d < 1 || d > month_days[mo - 1] || h < 0 || h > 23 ||
-	        mi < 0 || mi > 59 || sec < 0 || sec > 60)
+		mi < 0 || mi > 59 || sec < 0 || sec > 60)
 		return false;
 	if (mo == 2 && d == 29 && (y % 4 != 0 || (y % 100 == 0 && y % 400 != 0)))
 		return false;
@@ -147,7 +147,7 @@ bool lt_rfc3339_parse(const char *s, size_t n, int64_t *wall_ns)
 	if (i != n)
 		return false;
 	total_s = days_from_civil(y, (unsigned)mo, (unsigned)d) * 86400 + h * 3600 + mi * 60 + sec -
-	          offset_s;
+		  offset_s;
 	/* Nanoseconds since 1970 fit int64 from 1677 to 2262. */
 	if (total_s < INT64_MIN / LT_NS_PER_S + 1 || total_s > INT64_MAX / LT_NS_PER_S - 1)
 		return false;
@@ -171,7 +171,7 @@ int64_t lt_backoff_next_ms(struct lt_backoff *b)
 	int64_t top = b->cap_ms, low = b->base_ms / 2;
 
 	if (b->tries < 40 && (b->base_ms << b->tries) >> b->tries == b->base_ms &&
-	        b->base_ms << b->tries < b->cap_ms)
+		b->base_ms << b->tries < b->cap_ms)
 		top = b->base_ms << b->tries;
 	b->tries++;
 	/* xorshift64*: jitter needs no more. */

@@ -47,8 +47,8 @@ static double uptime_start(void *p)
 }
 
 static const struct lt_stat process_stats[] = {
-        {"latido_start_time_seconds", LT_STAT_GAUGE_FN, NULL,
-                "When this process started, seconds since 1970.", NULL, uptime_start},
+	{"latido_start_time_seconds", LT_STAT_GAUGE_FN, NULL,
+		"When this process started, seconds since 1970.", NULL, uptime_start},
 };
 
 /* ---- command line ---- */
@@ -56,25 +56,25 @@ static const struct lt_stat process_stats[] = {
 static void usage(const struct lt_daemon *d, FILE *out)
 {
 	fprintf(out,
-	        "Usage: %s [options]\n%s\n\n"
-	        "  -c, --config FILE         configuration; may be repeated, later files win\n"
-	        "                            (default: %s if it exists)\n"
-	        "      --check-config        check the configuration and exit\n"
-	        "      --print-config        print the effective configuration and where each\n"
-	        "                            value comes from, and exit\n"
-	        "      --print-sample-config print a commented configuration with all defaults\n"
-	        "      --log-level LEVEL     error, warn, info or debug\n"
-	        "      --log-format FORMAT   logfmt or json\n",
-	        d->name, d->synopsis, DEFAULT_CONFIG);
+		"Usage: %s [options]\n%s\n\n"
+		"  -c, --config FILE         configuration; may be repeated, later files win\n"
+		"                            (default: %s if it exists)\n"
+		"      --check-config        check the configuration and exit\n"
+		"      --print-config        print the effective configuration and where each\n"
+		"                            value comes from, and exit\n"
+		"      --print-sample-config print a commented configuration with all defaults\n"
+		"      --log-level LEVEL     error, warn, info or debug\n"
+		"      --log-format FORMAT   logfmt or json\n",
+		d->name, d->synopsis, DEFAULT_CONFIG);
 	for (size_t i = 0; i < d->n_options; i++) {
 		char left[64];
 
 		snprintf(left, sizeof(left), "--%s%s%s", d->options[i].name,
-		        d->options[i].arg ? " " : "", d->options[i].arg ? d->options[i].arg : "");
+			d->options[i].arg ? " " : "", d->options[i].arg ? d->options[i].arg : "");
 		fprintf(out, "      %-21s %s\n", left, d->options[i].help);
 	}
 	fprintf(out, "  -V, --version             print the version and exit\n"
-	             "  -h, --help                print this and exit\n");
+		     "  -h, --help                print this and exit\n");
 }
 
 enum { OPT_CHECK = 256, OPT_PRINT, OPT_SAMPLE, OPT_LEVEL, OPT_FORMAT, OPT_OWN };
@@ -83,27 +83,27 @@ enum { OPT_CHECK = 256, OPT_PRINT, OPT_SAMPLE, OPT_LEVEL, OPT_FORMAT, OPT_OWN };
 static int parse_options(const struct lt_daemon *d, int argc, char **argv)
 {
 	struct option opts[MAX_OPTIONS] = {
-	        {"config", required_argument, NULL, 'c'},
-	        {"check-config", no_argument, NULL, OPT_CHECK},
-	        {"print-config", no_argument, NULL, OPT_PRINT},
-	        {"print-sample-config", no_argument, NULL, OPT_SAMPLE},
-	        {"log-level", required_argument, NULL, OPT_LEVEL},
-	        {"log-format", required_argument, NULL, OPT_FORMAT},
-	        {"version", no_argument, NULL, 'V'},
-	        {"help", no_argument, NULL, 'h'},
+		{"config", required_argument, NULL, 'c'},
+		{"check-config", no_argument, NULL, OPT_CHECK},
+		{"print-config", no_argument, NULL, OPT_PRINT},
+		{"print-sample-config", no_argument, NULL, OPT_SAMPLE},
+		{"log-level", required_argument, NULL, OPT_LEVEL},
+		{"log-format", required_argument, NULL, OPT_FORMAT},
+		{"version", no_argument, NULL, 'V'},
+		{"help", no_argument, NULL, 'h'},
 	};
 	int c;
 
 	for (size_t i = 0; i < d->n_options; i++)
 		opts[8 + i] = (struct option){d->options[i].name,
-		        d->options[i].arg ? required_argument : no_argument, NULL,
-		        OPT_OWN + (int)i};
+			d->options[i].arg ? required_argument : no_argument, NULL,
+			OPT_OWN + (int)i};
 	while ((c = getopt_long(argc, argv, "c:Vh", opts, NULL)) != -1) {
 		switch (c) {
 		case 'c':
 			if (run.n_files == MAX_FILES) {
 				fprintf(stderr, "%s: at most %d configuration files\n", d->name,
-				        MAX_FILES);
+					MAX_FILES);
 				return LT_EXIT_USAGE;
 			}
 			run.files[run.n_files++] = optarg;
@@ -121,11 +121,11 @@ static int parse_options(const struct lt_daemon *d, int argc, char **argv)
 		case OPT_FORMAT:
 			if (run.n_overrides == MAX_OVERRIDES) {
 				fprintf(stderr, "%s: --log-level and --log-format once each\n",
-				        d->name);
+					d->name);
 				return LT_EXIT_USAGE;
 			}
 			run.overrides[run.n_overrides++] = lt_asprintf(
-			        "log.%s=%s", c == OPT_LEVEL ? "level" : "format", optarg);
+				"log.%s=%s", c == OPT_LEVEL ? "level" : "format", optarg);
 			break;
 		case 'V':
 			printf("%s %s\n", d->name, lt_daemon_version());
@@ -148,7 +148,7 @@ static int parse_options(const struct lt_daemon *d, int argc, char **argv)
 	}
 	if (optind < argc) {
 		fprintf(stderr, "%s: unexpected argument '%s'\nTry '%s --help'.\n", d->name,
-		        argv[optind], d->name);
+			argv[optind], d->name);
 		return LT_EXIT_USAGE;
 	}
 	return -1;
@@ -159,7 +159,7 @@ static int parse_options(const struct lt_daemon *d, int argc, char **argv)
 static struct lt_conf *load_config(struct lt_buf *errors)
 {
 	return lt_conf_load(&lt_config_schema, run.files, run.n_files, environ,
-	        (const char *const *)run.overrides, run.n_overrides, errors);
+		(const char *const *)run.overrides, run.n_overrides, errors);
 }
 
 static int print_and_leave(void (*fill)(struct lt_buf *))
@@ -205,7 +205,7 @@ static int configure(const struct lt_daemon *d)
 		return LT_EXIT_OK;
 	}
 	lt_log_setup(d->comp, (enum lt_log_level)run.ctx.conf->log.level,
-	        (enum lt_log_format)run.ctx.conf->log.format);
+		(enum lt_log_format)run.ctx.conf->log.format);
 	return -1;
 }
 
@@ -226,7 +226,7 @@ static void reload(void)
 		lt_conf_free(fresh);
 	} else {
 		lt_log(LT_ERROR, "config_reload_failed", LT_S("kept", "old"),
-		        LT_S("err", errors.data));
+			LT_S("err", errors.data));
 	}
 	lt_buf_fini(&errors);
 	lt_sd_notify("READY=1");
@@ -258,7 +258,7 @@ static void on_drain_limit(void *arg)
 {
 	(void)arg;
 	lt_log(LT_ERROR, "drain_timeout",
-	        LT_I("limit_ms", run.ctx.daemon->drain_timeout_ms(run.ctx.conf)));
+		LT_I("limit_ms", run.ctx.daemon->drain_timeout_ms(run.ctx.conf)));
 	_exit(LT_EXIT_KILLED);
 }
 
@@ -280,7 +280,7 @@ static void on_signal(evutil_socket_t sig, short what, void *arg)
 	lt_log(LT_INFO, "draining", LT_S("signal", strsignal((int)sig)));
 	lt_sd_notify("STOPPING=1\nSTATUS=draining");
 	lt_timer_start_ns(&run.drain_limit,
-	        (ctx->daemon->drain_timeout_ms(ctx->conf) + DRAIN_GRACE_MS) * LT_NS_PER_MS);
+		(ctx->daemon->drain_timeout_ms(ctx->conf) + DRAIN_GRACE_MS) * LT_NS_PER_MS);
 	ctx->daemon->drain(ctx);
 }
 
@@ -321,7 +321,7 @@ static int start(struct lt_ctx *ctx, struct lt_err *err)
 		if (!run.admin)
 			return err->code;
 		lt_log(LT_INFO, "admin_listening", LT_S("address", listen),
-		        LT_I("port", lt_admin_port(run.admin)));
+			LT_I("port", lt_admin_port(run.admin)));
 	}
 	return d->start(ctx, err);
 }
@@ -359,11 +359,11 @@ int lt_daemon_main(const struct lt_daemon *d, int argc, char **argv)
 		lt_ready_reset(on_ready_change);
 		lt_stats_add(process_stats, LT_ARRAY_LEN(process_stats));
 		lt_log(LT_INFO, "started", LT_S("version", lt_daemon_version()),
-		        LT_I("pid", getpid()));
+			LT_I("pid", getpid()));
 		if (start(ctx, &err) < 0) {
 			lt_log(LT_ERROR, "start_failed", LT_S("op", err.op), LT_S("err", err.msg));
 			ctx->exit_code =
-			        err.cls == LT_CLS_CONFIG ? LT_EXIT_CONFIG : LT_EXIT_FAILURE;
+				err.cls == LT_CLS_CONFIG ? LT_EXIT_CONFIG : LT_EXIT_FAILURE;
 		} else {
 			lt_loop_run(&ctx->loop);
 		}

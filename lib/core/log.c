@@ -60,7 +60,7 @@ static bool needs_quotes(const char *s)
 		return true;
 	for (; *s; s++)
 		if ((unsigned char)*s <= ' ' || *s == '"' || *s == '=' || *s == '\\' ||
-		        (unsigned char)*s >= 0x7f)
+			(unsigned char)*s >= 0x7f)
 			return true;
 	return false;
 }
@@ -115,9 +115,9 @@ void lt_log_kv(enum lt_log_level level, const char *id, const struct lt_kv *kv)
 	if (cfg.journal)
 		lt_buf_printf(&b, "<%d>", syslog_priority[level]);
 	lt_buf_printf(&b,
-	        json ? "{\"ts\":\"%s\",\"level\":\"%s\",\"comp\":\"%s\",\"id\":\"%s\""
-	             : "ts=%s level=%s comp=%s id=%s",
-	        ts, level_names[level], cfg.comp, id);
+		json ? "{\"ts\":\"%s\",\"level\":\"%s\",\"comp\":\"%s\",\"id\":\"%s\""
+		     : "ts=%s level=%s comp=%s id=%s",
+		ts, level_names[level], cfg.comp, id);
 	for (; kv && kv->type != LT_KV_END; kv++) {
 		lt_buf_printf(&b, json ? ",\"%s\":" : " %s=", kv->key);
 		add_value(&b, kv, json);
@@ -130,7 +130,7 @@ void lt_log_kv(enum lt_log_level level, const char *id, const struct lt_kv *kv)
 
 /* Copies kv and appends extra; at most 16 pairs. */
 static void log_with(
-        enum lt_log_level level, const char *id, const struct lt_kv *kv, struct lt_kv extra)
+	enum lt_log_level level, const char *id, const struct lt_kv *kv, struct lt_kv extra)
 {
 	struct lt_kv all[17];
 	size_t n = 0;
@@ -143,7 +143,7 @@ static void log_with(
 }
 
 void lt_complain_kv(
-        struct lt_complaint *c, enum lt_log_level level, const char *id, const struct lt_kv *kv)
+	struct lt_complaint *c, enum lt_log_level level, const char *id, const struct lt_kv *kv)
 {
 	int64_t now = lt_mono_ns();
 

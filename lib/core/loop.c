@@ -17,7 +17,7 @@ int lt_loop_init(struct lt_loop *l, struct lt_err *err)
 	l->base = event_base_new();
 	if (!l->base)
 		return lt_fail(err, LT_EIO, LT_CLS_FATAL, "loop.init",
-		        "cannot make an event loop: %s", strerror(errno));
+			"cannot make an event loop: %s", strerror(errno));
 	return LT_OK;
 }
 
@@ -101,7 +101,7 @@ static void waker_cb(evutil_socket_t fd, short what, void *arg)
 }
 
 int lt_waker_init(
-        struct lt_waker *w, struct lt_loop *l, lt_loop_fn fn, void *arg, struct lt_err *err)
+	struct lt_waker *w, struct lt_loop *l, lt_loop_fn fn, void *arg, struct lt_err *err)
 {
 	w->fn = fn;
 	w->arg = arg;
@@ -109,12 +109,12 @@ int lt_waker_init(
 	w->fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
 	if (w->fd < 0)
 		return lt_fail(
-		        err, LT_EIO, LT_CLS_FATAL, "loop.waker", "eventfd: %s", strerror(errno));
+			err, LT_EIO, LT_CLS_FATAL, "loop.waker", "eventfd: %s", strerror(errno));
 	w->ev = event_new(l->base, w->fd, EV_READ | EV_PERSIST, waker_cb, w);
 	if (!w->ev || event_add(w->ev, NULL) < 0) {
 		lt_waker_fini(w);
 		return lt_fail(err, LT_EIO, LT_CLS_FATAL, "loop.waker",
-		        "cannot add an eventfd to the loop");
+			"cannot add an eventfd to the loop");
 	}
 	return LT_OK;
 }

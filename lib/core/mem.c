@@ -166,9 +166,9 @@ static size_t utf8_len(const unsigned char *s, size_t n)
 		unsigned char lo = s[0] == 0xf0 ? 0x90 : 0x80, hi = s[0] == 0xf4 ? 0x8f : 0xbf;
 
 		return n >= 4 && s[1] >= lo && s[1] <= hi && (s[2] & 0xc0) == 0x80 &&
-		                       (s[3] & 0xc0) == 0x80
-		               ? 4
-		               : 0;
+				       (s[3] & 0xc0) == 0x80
+			       ? 4
+			       : 0;
 	}
 	return 0;
 }
@@ -260,7 +260,7 @@ void lt_buf_double(struct lt_buf *b, double v)
 void lt_buf_base64(struct lt_buf *b, const void *data, size_t n)
 {
 	static const char abc[] =
-	        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+		"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 	const unsigned char *p = data;
 	char *out = lt_buf_room(b, (n + 2) / 3 * 4);
 
@@ -353,6 +353,25 @@ void lt_arena_reset(struct lt_arena *a)
 	a->head->used = 0;
 	a->used = 0;
 	a->total = a->head->cap;
+}
+
+struct lt_arena_mark lt_arena_mark(const struct lt_arena *a)
+{
+	return (struct lt_arena_mark){a->head, a->head ? a->head->used : 0, a->used};
+}
+
+void lt_arena_rewind(struct lt_arena *a, struct lt_arena_mark m)
+{
+	while (a->head != m.head) {
+		struct lt_arena_block *next = a->head->next;
+
+		a->total -= a->head->cap;
+		free(a->head);
+		a->head = next;
+	}
+	if (a->head)
+		a->head->used = m.head_used;
+	a->used = m.used;
 }
 
 void lt_arena_fini(struct lt_arena *a)

@@ -37,7 +37,7 @@ void lt_sd_notify(const char *fmt, ...)
 		return;
 	/* A manager that does not listen is no reason to fail. */
 	sendto(fd, text, (size_t)n, MSG_NOSIGNAL | MSG_DONTWAIT, (struct sockaddr *)&sun,
-	        (socklen_t)(offsetof(struct sockaddr_un, sun_path) + len));
+		(socklen_t)(offsetof(struct sockaddr_un, sun_path) + len));
 	close(fd);
 }
 

@@ -57,7 +57,7 @@ void lt_stats_clear(void)
 }
 
 static void render_name(struct lt_buf *out, const char *name, const char *suffix,
-        const char *labels, const char *le)
+	const char *labels, const char *le)
 {
 	lt_buf_str(out, name);
 	lt_buf_str(out, suffix);
@@ -122,7 +122,7 @@ void lt_stats_render(struct lt_buf *out)
 
 			if (!last || strcmp(last, s->name) != 0)
 				lt_buf_printf(out, "# HELP %s %s\n# TYPE %s %s\n", s->name, s->help,
-				        s->name, types[s->type]);
+					s->name, types[s->type]);
 			last = s->name;
 			render_one(out, s);
 		}

@@ -93,7 +93,7 @@ struct lt_bus_options {
  * No I/O. Return: NULL with @err (CONFIG) for an unknown scheme or a malformed URL.
  */
 struct lt_bus *lt_bus_new(const struct lt_bus_conf *conf, const struct lt_bus_options *opt,
-        const struct lt_bus_handler *handler, struct lt_loop *loop, struct lt_err *err);
+	const struct lt_bus_handler *handler, struct lt_loop *loop, struct lt_err *err);
 unsigned lt_bus_caps(const struct lt_bus *b);
 /** lt_bus_name() - "mqtt" etc., for logs and readiness. */
 const char *lt_bus_name(const struct lt_bus *b);

@@ -96,8 +96,8 @@ struct lt_conf;
  * Return: the configuration, or NULL when there was an error; warnings alone do not fail.
  */
 struct lt_conf *lt_conf_load(const struct lt_conf_schema *schema, const char *const *files,
-        size_t n_files, char **environ_, const char *const *overrides, size_t n_overrides,
-        struct lt_buf *errors);
+	size_t n_files, char **environ_, const char *const *overrides, size_t n_overrides,
+	struct lt_buf *errors);
 void lt_conf_free(struct lt_conf *c);
 /** lt_conf_root() - the root struct; valid until lt_conf_free(). */
 void *lt_conf_root(struct lt_conf *c);

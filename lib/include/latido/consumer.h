@@ -39,16 +39,17 @@ struct lt_sink_ops {
 	int (*open)(struct lt_sink *s, struct lt_err *err);
 	/* Make all of @b durable or nothing of it matter: a batch may be put again. */
 	int (*put)(struct lt_sink *s, const struct lt_batch *b, size_t *bad, struct lt_err *err);
-	/* Chores (deferred writes, partitions, retention). Return: ns until it wants to be called
+	/* Chores (deferred writes, partitions, retention); called after open(), after every put() and
+	 * when the time that it asked for has come. Return: ns until it wants to be called
 	 * again, at most; < 0 = error in @err. May be NULL. */
 	int64_t (*tick)(struct lt_sink *s, struct lt_err *err);
 	/* The bytes of an announced shape, from what the sink keeps. LT_EAGAIN = not known. May be NULL. */
 	int (*find_shape)(
-	        struct lt_sink *s, uint64_t hash, struct lt_buf *bytes, struct lt_err *err);
+		struct lt_sink *s, uint64_t hash, struct lt_buf *bytes, struct lt_err *err);
 	/* Last call on the sink's thread, draining: finish deferred writes. May be NULL. */
 	int (*flush)(struct lt_sink *s, struct lt_err *err);
 	void (*fini)(struct lt_sink *
-	                s); /* loop thread, after the sink's thread ended; also after a failed init */
+			s); /* loop thread, after the sink's thread ended; also after a failed init */
 };
 
 struct lt_sink {
@@ -72,7 +73,7 @@ struct lt_consumer_options {
 };
 
 struct lt_consumer *lt_consumer_new(
-        const struct lt_consumer_options *opt, struct lt_loop *loop, struct lt_err *err);
+	const struct lt_consumer_options *opt, struct lt_loop *loop, struct lt_err *err);
 int lt_consumer_start(struct lt_consumer *c, struct lt_err *err) LT_MUST_CHECK;
 /** lt_consumer_drain() - stop reading, finish what was read, then drained(). */
 void lt_consumer_drain(struct lt_consumer *c);

@@ -53,7 +53,7 @@ struct lt_err {
  * errno is saved around formatting. Return: @code, so that callers write `return lt_fail(...)`.
  */
 int lt_fail(struct lt_err *err, int code, enum lt_class cls, const char *op, const char *fmt, ...)
-        LT_PRINTF(5, 6);
+	LT_PRINTF(5, 6);
 
 /** lt_err_prefix() - put "text: " in front of an error's message; NULL @err is fine. */
 void lt_err_prefix(struct lt_err *err, const char *fmt, ...) LT_PRINTF(2, 3);

@@ -110,7 +110,7 @@ void lt_shapes_free(struct lt_shapes *t);
  * Return: a shape with one more reference, or NULL with @err (POISON: says what is wrong and where).
  */
 struct lt_shape *lt_shapes_intern(
-        struct lt_shapes *t, const void *bytes, size_t size, struct lt_err *err);
+	struct lt_shapes *t, const void *bytes, size_t size, struct lt_err *err);
 
 /**
  * lt_shapes_announced() - the shape that @source announced under @hash
@@ -166,7 +166,7 @@ struct lt_origin {
  * Return: LT_OK or LT_EDATA.
  */
 int lt_origin_from_topic(struct lt_origin *o, const char *prefix, const char *topic,
-        struct lt_err *err) LT_MUST_CHECK;
+	struct lt_err *err) LT_MUST_CHECK;
 
 bool lt_source_valid(const char *s, size_t n);
 /** lt_metric_name_valid() - [a-zA-Z_:][a-zA-Z0-9_:]* of at most LT_LABEL_NAME_MAX bytes. */
@@ -192,9 +192,9 @@ struct lt_decode_limits {
  * Return: LT_OK; LT_EDATA (POISON); LT_ESHAPE: announced shape not known, @missing_hash says which.
  */
 int lt_decode(struct lt_shapes *t, const struct lt_decode_limits *limits,
-        const struct lt_origin *origin, const void *payload, size_t size, struct lt_arena *arena,
-        struct lt_event **out, enum lt_reason *reason, uint64_t *missing_hash,
-        struct lt_err *err) LT_MUST_CHECK;
+	const struct lt_origin *origin, const void *payload, size_t size, struct lt_arena *arena,
+	struct lt_event **out, enum lt_reason *reason, uint64_t *missing_hash,
+	struct lt_err *err) LT_MUST_CHECK;
 
 /** lt_events_release() - drop the shape references of a list of events. */
 void lt_events_release(struct lt_event *first);
@@ -229,7 +229,7 @@ void lt_snapshot_begin(struct lt_snapshot *s);
  * A family that gets no row is left out. A family name may be started once only.
  */
 void lt_snapshot_family(struct lt_snapshot *s, const char *name, enum lt_kind kind,
-        const char *const *keys, size_t n_keys);
+	const char *const *keys, size_t n_keys);
 /** lt_snapshot_row() - add a value; @label_values: n_keys strings, invalid UTF-8 is replaced. */
 void lt_snapshot_row(struct lt_snapshot *s, const char *const *label_values, double value);
 /** lt_snapshot_value() - a family without labels and its one value. */

@@ -70,7 +70,7 @@ struct lt_complaint {
 #define lt_complain(c, level, id, ...) lt_complain_kv(c, level, id, LT_KVS(__VA_ARGS__))
 #define lt_release(c, id, ...)         lt_release_kv(c, id, LT_KVS(__VA_ARGS__))
 void lt_complain_kv(
-        struct lt_complaint *c, enum lt_log_level level, const char *id, const struct lt_kv *kv);
+	struct lt_complaint *c, enum lt_log_level level, const char *id, const struct lt_kv *kv);
 void lt_release_kv(struct lt_complaint *c, const char *id, const struct lt_kv *kv);
 
 #endif

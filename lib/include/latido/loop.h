@@ -55,7 +55,7 @@ struct lt_waker {
 };
 
 int lt_waker_init(struct lt_waker *w, struct lt_loop *l, lt_loop_fn fn, void *arg,
-        struct lt_err *err) LT_MUST_CHECK;
+	struct lt_err *err) LT_MUST_CHECK;
 /** lt_waker_wake() - any thread, never blocks. */
 void lt_waker_wake(struct lt_waker *w);
 /** lt_waker_fini() - loop thread, when no other thread can wake any more; safe on a zeroed waker. */

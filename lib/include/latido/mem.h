@@ -69,6 +69,15 @@ void *lt_arena_dup(struct lt_arena *a, const void *p, size_t n) __attribute__((r
 /** lt_arena_str() - copy of @n bytes with a NUL behind them. */
 char *lt_arena_str(struct lt_arena *a, const char *s, size_t n) __attribute__((returns_nonnull));
 void lt_arena_reset(struct lt_arena *a);
+
+/** struct lt_arena_mark - a point to return to */
+struct lt_arena_mark {
+	struct lt_arena_block *head;
+	size_t head_used, used;
+};
+struct lt_arena_mark lt_arena_mark(const struct lt_arena *a);
+/** lt_arena_rewind() - free everything that was allocated after @m was taken. */
+void lt_arena_rewind(struct lt_arena *a, struct lt_arena_mark m);
 void lt_arena_fini(struct lt_arena *a);
 
 #endif

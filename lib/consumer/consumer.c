@@ -1,0 +1,625 @@
+/* SPDX-License-Identifier: MIT */
+#include "latido/consumer.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "batch.h"
+#include "deadletter.h"
+#include "latido/clock.h"
+#include "latido/daemon.h"
+#include "latido/log.h"
+#include "latido/stats.h"
+#include "parking.h"
+#include "sink_thread.h"
+
+#define POLL_MAX      64  /* messages a call of lt_bus_poll() */
+#define POLL_BUDGET   512 /* messages a turn of the loop, so that timers and jobs get theirs */
+#define RETRY_BASE_MS 100
+#define RETRY_CAP_MS  5000
+
+struct lt_consumer {
+	struct lt_consumer_options opt;
+	struct lt_loop *loop;
+	struct lt_bus *bus;
+	char *topics[3];
+	struct lt_sink *sink;
+	struct lt_sink_thread thread;
+	struct lt_shapes *shapes;
+	struct lt_decode_limits limits;
+
+	struct lt_fill fills[2];
+	struct lt_fill *filling; /* the loop decodes into this one */
+	struct lt_fill *putting; /* with the sink, or waiting for its retry; NULL: none */
+	bool bus_empty;          /* the last poll returned nothing; readable() will come */
+	struct lt_parking parking;
+	char asked_source[LT_SOURCE_MAX + 1]; /* of the FIND_SHAPE job under way */
+	struct lt_deadletters letters;
+
+	struct lt_timer more, linger, retry, tick, park, drain_limit;
+	struct lt_backoff backoff;
+	struct lt_complaint sink_complaint, bus_complaint;
+	bool open, tick_due;
+	bool draining, flushed, ended;
+};
+
+/* One consumer a process; tests that run several share the figures. */
+static struct {
+	struct lt_counter messages, bytes, events, values, batches, retries, parked,
+		refused_letters;
+	struct lt_counter rejected[LT_REASON_MAX];
+	struct lt_gauge filling, putting, parking;
+	struct lt_hist put_seconds;
+} stats;
+
+static int64_t put_started_ns;
+static struct lt_shapes *stats_shapes;
+
+static double shapes_known(void *p)
+{
+	struct lt_shapes_info info = {0};
+
+	if (stats_shapes)
+		lt_shapes_info(stats_shapes, &info);
+	return (double)*(uint64_t *)((char *)&info + (size_t)p);
+}
+
+#define REJECTED(r, word)                                                                          \
+	{                                                                                          \
+		"latido_consumer_rejected_total", LT_STAT_COUNTER, "reason=\"" word "\"",          \
+			"Messages refused and dead-lettered, by reason.", &stats.rejected[r], NULL \
+	}
+#define SHAPES(field) (void *)offsetof(struct lt_shapes_info, field), shapes_known
+
+static const struct lt_stat stat_table[] = {
+	{"latido_consumer_messages_total", LT_STAT_COUNTER, NULL, "Messages taken from the bus.",
+		&stats.messages, NULL},
+	{"latido_consumer_bytes_total", LT_STAT_COUNTER, NULL, "Payload bytes taken from the bus.",
+		&stats.bytes, NULL},
+	{"latido_consumer_events_total", LT_STAT_COUNTER, NULL,
+		"Events decoded and handed to the sink.", &stats.events, NULL},
+	{"latido_consumer_values_total", LT_STAT_COUNTER, NULL, "Values of those events.",
+		&stats.values, NULL},
+	REJECTED(LT_REASON_DECODE, "decode"),
+	REJECTED(LT_REASON_SHAPE_MISMATCH, "shape_mismatch"),
+	REJECTED(LT_REASON_SOURCE_MISMATCH, "source_mismatch"),
+	REJECTED(LT_REASON_TOO_LARGE, "too_large"),
+	REJECTED(LT_REASON_LIMITS, "limits"),
+	REJECTED(LT_REASON_TIME_RANGE, "time_range"),
+	REJECTED(LT_REASON_CONFLICT, "conflict"),
+	REJECTED(LT_REASON_UNKNOWN_SHAPE, "unknown_shape"),
+	{"latido_consumer_deadletters_refused_total", LT_STAT_COUNTER, NULL,
+		"Dead letters that the broker refused for good: their messages are lost.",
+		&stats.refused_letters, NULL},
+	{"latido_consumer_batches_total", LT_STAT_COUNTER, NULL, "Batches made durable.",
+		&stats.batches, NULL},
+	{"latido_consumer_retries_total", LT_STAT_COUNTER, NULL,
+		"Times the sink failed and was tried again.", &stats.retries, NULL},
+	{"latido_consumer_parked_total", LT_STAT_COUNTER, NULL,
+		"Messages that had to wait for an announced shape.", &stats.parked, NULL},
+	{"latido_consumer_parked_messages", LT_STAT_GAUGE, NULL,
+		"Messages that wait for an announced shape now.", &stats.parking, NULL},
+	{"latido_consumer_filling_events", LT_STAT_GAUGE, NULL, "Events in the batch being filled.",
+		&stats.filling, NULL},
+	{"latido_consumer_putting_events", LT_STAT_GAUGE, NULL,
+		"Events in the batch being made durable.", &stats.putting, NULL},
+	{"latido_consumer_put_seconds", LT_STAT_HIST, NULL,
+		"From handing a batch to the sink until it is durable.", &stats.put_seconds, NULL},
+	{"latido_consumer_shapes", LT_STAT_GAUGE_FN, NULL, "Shapes known.", SHAPES(shapes)},
+	{"latido_consumer_shape_bytes", LT_STAT_GAUGE_FN, NULL, "Memory of the shape table.",
+		SHAPES(bytes)},
+	{"latido_consumer_shape_evictions", LT_STAT_GAUGE_FN, NULL,
+		"Shapes dropped for want of room since the start.", SHAPES(evictions)},
+};
+
+static void pump(struct lt_consumer *c);
+
+/* ---- messages in ---- */
+
+static void reject(
+	struct lt_consumer *c, struct lt_bus_msg *m, enum lt_reason reason, const char *error)
+{
+	lt_deadletters_add(&c->letters, m, reason, error);
+}
+
+static void unpark(struct lt_consumer *c, const char *source, uint64_t hash);
+
+/* Decodes @m into the batch; @m belongs to the batch, the parking or the dead letters afterwards. */
+static void decode(
+	struct lt_consumer *c, struct lt_bus_msg *m, const struct lt_origin *origin, bool may_park)
+{
+	enum lt_reason reason = LT_REASON_DECODE;
+	struct lt_arena_mark mark = lt_arena_mark(&c->filling->arena);
+	struct lt_event *first = NULL;
+	struct lt_err err = {0};
+	uint64_t hash = 0;
+	int rc;
+
+	rc = lt_decode(c->shapes, &c->limits, origin, m->data, m->size, &c->filling->arena, &first,
+		&reason, &hash, &err);
+	if (rc < 0) /* a stream of bad messages must not fill the arena */
+		lt_arena_rewind(&c->filling->arena, mark);
+	if (rc == LT_ESHAPE) {
+		if (may_park && lt_parking_add(&c->parking, m, origin, hash)) {
+			lt_counter_add(&stats.parked, 1);
+			if (!lt_timer_pending(&c->park))
+				lt_timer_start_ns(&c->park, LT_PARK_NS);
+		} else {
+			reject(c, m, LT_REASON_UNKNOWN_SHAPE,
+				"the announced shape is not known and the waiting list is full");
+		}
+		return;
+	}
+	if (rc < 0) {
+		reject(c, m, reason, err.msg);
+		return;
+	}
+	for (const struct lt_event *e = first; e; e = e->next) {
+		lt_counter_add(&stats.events, 1);
+		lt_counter_add(&stats.values, e->n);
+	}
+	if (!first) { /* a valid message without an event (an empty JSON list) */
+		lt_bus_done(c->bus, m);
+		return;
+	}
+	lt_fill_add(c->filling, first, m);
+	if (c->parking.n && may_park)
+		unpark(c, origin->source, first->shape->hash);
+}
+
+static void unpark(struct lt_consumer *c, const char *source, uint64_t hash)
+{
+	struct lt_parked *p;
+
+	while ((p = lt_parking_take(&c->parking, source, hash))) {
+		decode(c, p->msg, &p->origin, false);
+		free(p);
+	}
+}
+
+static void take(struct lt_consumer *c, struct lt_bus_msg *m)
+{
+	struct lt_origin origin;
+	struct lt_err err = {0};
+
+	lt_counter_add(&stats.messages, 1);
+	lt_counter_add(&stats.bytes, m->size);
+	if (lt_origin_from_topic(&origin, c->opt.conf->bus.prefix, m->topic, &err) < 0) {
+		reject(c, m, LT_REASON_SOURCE_MISMATCH, err.msg);
+		return;
+	}
+	origin.arrived_ns = m->arrived_ns;
+	origin.content_type = m->content_type;
+	decode(c, m, &origin, true);
+}
+
+static bool has_room(const struct lt_consumer *c)
+{
+	return c->filling->batch.n < (size_t)c->opt.batch->max_events &&
+	       c->filling->bytes < (size_t)c->opt.batch->max_bytes;
+}
+
+static void fill_from_bus(struct lt_consumer *c)
+{
+	struct lt_bus_msg *msgs[POLL_MAX];
+	size_t budget = POLL_BUDGET;
+
+	c->bus_empty = false;
+	while (budget && has_room(c)) {
+		size_t room = (size_t)c->opt.batch->max_events - c->filling->batch.n;
+		size_t want = budget < POLL_MAX ? budget : POLL_MAX;
+		size_t n = lt_bus_poll(c->bus, msgs, room < want ? room : want);
+
+		if (n == 0) {
+			c->bus_empty = true;
+			return;
+		}
+		for (size_t i = 0; i < n; i++)
+			take(c, msgs[i]);
+		budget -= n;
+	}
+}
+
+/* ---- batches out ---- */
+
+static bool batch_due(const struct lt_consumer *c)
+{
+	const struct lt_fill *f = c->filling;
+
+	if (f->batch.n == 0)
+		return false;
+	return c->draining || !has_room(c) ||
+	       lt_mono_ns() - f->oldest_mono_ns >= c->opt.batch->linger_ms * LT_NS_PER_MS;
+}
+
+static void put(struct lt_consumer *c)
+{
+	put_started_ns = lt_mono_ns();
+	lt_gauge_set(&stats.putting, (int64_t)c->putting->batch.n);
+	lt_sink_thread_submit(&c->thread, LT_JOB_PUT, &c->putting->batch, 0);
+}
+
+static bool work_left(const struct lt_consumer *c)
+{
+	return c->putting || c->filling->batch.n || !c->bus_empty;
+}
+
+/* Gives the idle sink its next job, the most urgent first. */
+static void next_job(struct lt_consumer *c)
+{
+	struct lt_parked *p;
+
+	if (c->ended || lt_sink_thread_busy(&c->thread))
+		return;
+	if (c->draining && !work_left(c) && !c->open) {
+		c->flushed = true; /* deferred writes of a sink that is away are not waited for */
+		return;
+	}
+	if (lt_timer_pending(&c->retry))
+		return;
+	if (!c->open) {
+		lt_sink_thread_submit(&c->thread, LT_JOB_OPEN, NULL, 0);
+	} else if (c->putting) {
+		put(c);
+	} else if (c->parking.n && c->sink->ops->find_shape &&
+		   (p = lt_parking_unasked(&c->parking))) {
+		strcpy(c->asked_source, p->origin.source);
+		lt_sink_thread_submit(&c->thread, LT_JOB_FIND_SHAPE, NULL, p->hash);
+	} else if (batch_due(c)) {
+		c->putting = c->filling;
+		c->filling = &c->fills[c->putting == &c->fills[0]];
+		put(c);
+	} else if (c->tick_due) {
+		c->tick_due = false;
+		lt_sink_thread_submit(&c->thread, LT_JOB_TICK, NULL, 0);
+	} else if (c->draining && !work_left(c) && !c->flushed) {
+		lt_sink_thread_submit(&c->thread, LT_JOB_FLUSH, NULL, 0);
+	}
+}
+
+static void end_drain(struct lt_consumer *c, bool complete)
+{
+	if (c->ended)
+		return;
+	c->ended = true;
+	if (!complete)
+		lt_log(LT_ERROR, "drain_incomplete",
+			LT_U("events",
+				c->filling->batch.n + (c->putting ? c->putting->batch.n : 0)),
+			LT_S("deadletters", lt_deadletters_empty(&c->letters) ? "sent" : "unsent"));
+	c->opt.drained(c->opt.arg, complete);
+}
+
+static void pump(struct lt_consumer *c)
+{
+	if (c->ended)
+		return;
+	fill_from_bus(c);
+	next_job(c);
+	/* next_job() may have swapped the batches and so made room. */
+	if (!c->bus_empty && has_room(c))
+		lt_timer_start_ns(&c->more, 0);
+	if (c->filling->batch.n && !batch_due(c) && !lt_timer_pending(&c->linger))
+		lt_timer_start_ns(&c->linger, c->filling->oldest_mono_ns +
+						      c->opt.batch->linger_ms * LT_NS_PER_MS -
+						      lt_mono_ns());
+	lt_gauge_set(&stats.filling, (int64_t)c->filling->batch.n);
+	lt_gauge_set(&stats.parking, (int64_t)c->parking.n);
+	if (c->draining && c->flushed && !work_left(c) && lt_deadletters_empty(&c->letters) &&
+		!lt_sink_thread_busy(&c->thread))
+		end_drain(c, true);
+}
+
+/* ---- answers of the sink ---- */
+
+static void sink_failed(struct lt_consumer *c, const struct lt_err *err)
+{
+	int64_t wait_ms;
+
+	if (err->cls != LT_CLS_RETRY) {
+		c->ended = true;
+		c->opt.failed(c->opt.arg, err);
+		return;
+	}
+	wait_ms = lt_backoff_next_ms(&c->backoff);
+	lt_counter_add(&stats.retries, 1);
+	lt_complain(&c->sink_complaint, LT_WARN, "sink_retry", LT_S("sink", c->sink->ops->name),
+		LT_S("op", err->op), LT_I("wait_ms", wait_ms), LT_S("err", err->msg));
+	lt_ready_set(c->sink->ops->name, false, err->msg);
+	c->open = false;
+	lt_timer_start_ns(&c->retry, wait_ms * LT_NS_PER_MS);
+}
+
+static void sink_works(struct lt_consumer *c)
+{
+	lt_backoff_reset(&c->backoff);
+	lt_release(&c->sink_complaint, "sink_recovered", LT_S("sink", c->sink->ops->name));
+}
+
+static void put_done(struct lt_consumer *c, const struct lt_job *job)
+{
+	struct lt_bus_msg *m;
+
+	if (job->rc < 0 && job->err.cls == LT_CLS_POISON && job->bad < c->putting->batch.n) {
+		m = lt_fill_poison(c->putting, job->bad);
+		if (m)
+			reject(c, m, LT_REASON_CONFLICT, job->err.msg);
+		if (c->putting->batch.n)
+			return; /* the rest is put again */
+	} else if (job->rc < 0) {
+		sink_failed(c, &job->err);
+		return;
+	} else {
+		lt_counter_add(&stats.batches, 1);
+		lt_hist_add(&stats.put_seconds, lt_mono_ns() - put_started_ns);
+		sink_works(c);
+	}
+	lt_fill_clear(c->putting, c->bus);
+	c->putting = NULL;
+	lt_gauge_set(&stats.putting, 0);
+}
+
+static void shape_found(struct lt_consumer *c, const struct lt_job *job)
+{
+	struct lt_err err = {0};
+	struct lt_shape *s;
+
+	s = lt_shapes_intern(c->shapes, job->bytes.data, job->bytes.len, &err);
+	if (!s || s->hash != job->hash) {
+		lt_log(LT_ERROR, "stored_shape_damaged", LT_S("sink", c->sink->ops->name),
+			LT_S("err", s ? "its hash differs" : err.msg));
+		lt_shape_put(s);
+		return;
+	}
+	lt_shapes_announce(c->shapes, c->asked_source, s);
+	unpark(c, c->asked_source, job->hash);
+	lt_shape_put(s);
+}
+
+static void schedule_tick(struct lt_consumer *c, const struct lt_job *job)
+{
+	if (job->tick_ns < 0)
+		sink_failed(c, &job->tick_err);
+	else if (job->tick_ns < INT64_MAX)
+		lt_timer_start_ns(&c->tick, job->tick_ns);
+	else
+		lt_timer_stop(&c->tick);
+}
+
+static void on_job(void *arg, struct lt_job *job)
+{
+	struct lt_consumer *c = arg;
+
+	if (c->ended)
+		return;
+	switch (job->type) {
+	case LT_JOB_OPEN:
+		if (job->rc < 0) {
+			sink_failed(c, &job->err);
+			break;
+		}
+		c->open = true;
+		lt_ready_set(c->sink->ops->name, true, NULL);
+		if (!c->putting)
+			sink_works(c); /* else the put that failed has to succeed first */
+		break;
+	case LT_JOB_PUT:
+		put_done(c, job);
+		break;
+	case LT_JOB_FIND_SHAPE:
+		if (job->rc == LT_OK)
+			shape_found(c, job);
+		else if (job->rc != LT_EAGAIN)
+			sink_failed(c, &job->err);
+		break;
+	case LT_JOB_TICK:
+		break;
+	case LT_JOB_FLUSH:
+		if (job->rc < 0)
+			sink_failed(c, &job->err);
+		else
+			c->flushed = true;
+		break;
+	}
+	if (job->rc == LT_OK && job->type != LT_JOB_FIND_SHAPE && job->type != LT_JOB_FLUSH)
+		schedule_tick(c, job);
+	pump(c);
+}
+
+/* ---- timers ---- */
+
+static void on_pump_timer(void *arg)
+{
+	pump(arg);
+}
+
+static void on_tick(void *arg)
+{
+	struct lt_consumer *c = arg;
+
+	c->tick_due = true;
+	pump(c);
+}
+
+static void expire_parked(struct lt_consumer *c, int64_t mono_ns)
+{
+	struct lt_parked *p;
+
+	while ((p = lt_parking_expired(&c->parking, mono_ns))) {
+		reject(c, p->msg, LT_REASON_UNKNOWN_SHAPE,
+			"the announced shape did not arrive in time");
+		free(p);
+	}
+}
+
+static void on_park(void *arg)
+{
+	struct lt_consumer *c = arg;
+
+	expire_parked(c, lt_mono_ns());
+	if (c->parking.n)
+		lt_timer_start_ns(&c->park, c->parking.head->deadline_mono_ns - lt_mono_ns());
+	pump(c);
+}
+
+static void on_drain_limit(void *arg)
+{
+	end_drain(arg, false);
+}
+
+/* ---- the bus ---- */
+
+static void on_state(void *arg, bool connected, bool resumed, const struct lt_err *err)
+{
+	struct lt_consumer *c = arg;
+	const char *name = lt_bus_name(c->bus);
+
+	lt_ready_set(name, connected, err ? err->msg : "not connected");
+	if (connected) {
+		lt_release(&c->bus_complaint, "bus_recovered", LT_S("bus", name));
+		lt_log(LT_INFO, "bus_connected", LT_S("url", c->opt.conf->bus.url),
+			LT_S("session", resumed ? "resumed" : "new"));
+		lt_deadletters_send(&c->letters);
+	} else {
+		lt_complain(&c->bus_complaint,
+			err && err->cls == LT_CLS_CONFIG ? LT_ERROR : LT_WARN, "bus_unavailable",
+			LT_S("url", c->opt.conf->bus.url), LT_S("err", err ? err->msg : NULL));
+	}
+}
+
+static void on_readable(void *arg)
+{
+	pump(arg);
+}
+
+static void on_writable(void *arg)
+{
+	struct lt_consumer *c = arg;
+
+	lt_deadletters_send(&c->letters);
+}
+
+static void on_delivered(void *arg, uint64_t token, int code, const struct lt_err *err)
+{
+	struct lt_consumer *c = arg;
+
+	lt_deadletters_delivered(&c->letters, token, code, err);
+	pump(c);
+}
+
+/* ---- life ---- */
+
+struct lt_consumer *lt_consumer_new(
+	const struct lt_consumer_options *opt, struct lt_loop *loop, struct lt_err *err)
+{
+	const struct lt_config *conf = opt->conf;
+	struct lt_consumer *c = lt_calloc(1, sizeof(*c));
+	struct lt_bus_handler handler = {.arg = c,
+		.state = on_state,
+		.readable = on_readable,
+		.writable = on_writable,
+		.delivered = on_delivered};
+	struct lt_bus_options bus = {.comp = opt->comp,
+		.durable = true,
+		.no_retained = true,
+		.topics = (const char *const *)c->topics,
+		.n_topics = opt->backlog ? 3 : 2};
+
+	c->opt = *opt;
+	c->loop = loop;
+	lt_fill_init(&c->fills[0]);
+	lt_fill_init(&c->fills[1]);
+	c->filling = &c->fills[0];
+	lt_parking_init(&c->parking);
+	lt_backoff_init(&c->backoff, RETRY_BASE_MS, RETRY_CAP_MS);
+	c->limits.max_bytes = (size_t)conf->limits.max_bytes;
+	c->limits.max_series = (uint32_t)conf->limits.max_series;
+	c->shapes = lt_shapes_new((size_t)conf->limits.shape_cache_bytes, c->limits.max_series);
+	c->topics[0] = lt_asprintf("%s/nodes/+/metrics", conf->bus.prefix);
+	c->topics[1] = lt_asprintf("%s/devices/+/metrics/#", conf->bus.prefix);
+	c->topics[2] = lt_asprintf("%s/nodes/+/backlog", conf->bus.prefix);
+	lt_timer_init(&c->more, loop, on_pump_timer, c);
+	lt_timer_init(&c->linger, loop, on_pump_timer, c);
+	lt_timer_init(&c->retry, loop, on_pump_timer, c);
+	lt_timer_init(&c->tick, loop, on_tick, c);
+	lt_timer_init(&c->park, loop, on_park, c);
+	lt_timer_init(&c->drain_limit, loop, on_drain_limit, c);
+
+	c->sink = lt_calloc(1, opt->sink->size);
+	c->sink->ops = opt->sink;
+	if (c->sink->ops->init(c->sink, conf, err) < 0)
+		goto fail;
+	c->bus = lt_bus_new(&conf->bus, &bus, &handler, loop, err);
+	if (!c->bus)
+		goto fail;
+	lt_deadletters_init(&c->letters, c->bus, conf->bus.prefix, opt->comp, stats.rejected,
+		&stats.refused_letters);
+	stats_shapes = c->shapes;
+	lt_stats_add(stat_table, LT_ARRAY_LEN(stat_table));
+	return c;
+fail:
+	lt_consumer_free(c);
+	return NULL;
+}
+
+int lt_consumer_start(struct lt_consumer *c, struct lt_err *err)
+{
+	int rc;
+
+	lt_ready_set(lt_bus_name(c->bus), false, "connecting");
+	lt_ready_set(c->sink->ops->name, false, "connecting");
+	rc = lt_sink_thread_start(&c->thread, c->sink, c->loop, on_job, c, err);
+	if (rc < 0)
+		return rc;
+	next_job(c); /* opens the sink */
+	return lt_bus_open(c->bus, err);
+}
+
+void lt_consumer_drain(struct lt_consumer *c)
+{
+	c->draining = true;
+	lt_timer_start_ns(&c->drain_limit, c->opt.drain_timeout_ms * LT_NS_PER_MS);
+	lt_bus_stop_reading(c->bus);
+	expire_parked(c, INT64_MAX);
+	pump(c);
+}
+
+void lt_consumer_free(struct lt_consumer *c)
+{
+	struct lt_parked *p;
+
+	if (!c)
+		return;
+	c->ended = true;
+	lt_sink_thread_stop(&c->thread);
+	if (c->bus) {
+		while ((p = lt_parking_take(&c->parking, NULL, 0))) {
+			lt_bus_done(c->bus, p->msg);
+			free(p);
+		}
+		lt_deadletters_fini(&c->letters);
+	}
+	lt_fill_fini(&c->fills[0], c->bus);
+	lt_fill_fini(&c->fills[1], c->bus);
+	lt_bus_free(c->bus);
+	if (c->sink)
+		c->sink->ops->fini(c->sink);
+	free(c->sink);
+	if (stats_shapes == c->shapes)
+		stats_shapes = NULL;
+	lt_shapes_free(c->shapes);
+	lt_timer_fini(&c->more);
+	lt_timer_fini(&c->linger);
+	lt_timer_fini(&c->retry);
+	lt_timer_fini(&c->tick);
+	lt_timer_fini(&c->park);
+	lt_timer_fini(&c->drain_limit);
+	for (size_t i = 0; i < LT_ARRAY_LEN(c->topics); i++)
+		free(c->topics[i]);
+	free(c);
+}
+
+struct lt_sink *lt_consumer_sink(struct lt_consumer *c)
+{
+	return c->sink;
+}

@@ -1,0 +1,158 @@
+/* SPDX-License-Identifier: MIT */
+#include "deadletter.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "latido/clock.h"
+
+struct lt_deadletter {
+	struct lt_deadletter *next;
+	struct lt_bus_msg *msg;
+	enum lt_reason reason;
+	uint64_t token;
+	char error[256];
+};
+
+void lt_deadletters_init(struct lt_deadletters *d, struct lt_bus *bus, const char *prefix,
+	const char *comp, struct lt_counter *by_reason, struct lt_counter *refused)
+{
+	*d = (struct lt_deadletters){.bus = bus,
+		.comp = comp,
+		.by_reason = by_reason,
+		.refused = refused,
+		.next_token = 1};
+	d->waiting_tail = &d->waiting;
+	d->topic = lt_asprintf("%s/deadletter/%s", prefix, comp);
+}
+
+void lt_deadletters_add(
+	struct lt_deadletters *d, struct lt_bus_msg *m, enum lt_reason reason, const char *error)
+{
+	struct lt_deadletter *letter = lt_calloc(1, sizeof(*letter));
+
+	letter->msg = m;
+	letter->reason = reason;
+	letter->token = d->next_token++;
+	strncpy(letter->error, error, sizeof(letter->error) - 1);
+	*d->waiting_tail = letter;
+	d->waiting_tail = &letter->next;
+	lt_counter_add(&d->by_reason[reason], 1);
+	lt_complain(&d->complaint, LT_WARN, "message_refused", LT_S("topic", m->topic),
+		LT_S("reason", lt_reason_name(reason)), LT_U("size", m->size),
+		LT_S("err", letter->error), LT_S("kept_in", d->topic));
+	lt_deadletters_send(d);
+}
+
+static void add_string(struct lt_buf *b, const char *key, const char *value)
+{
+	lt_buf_printf(b, ",\"%s\":", key);
+	if (value)
+		lt_buf_json_str(b, value, strlen(value));
+	else
+		lt_buf_str(b, "null");
+}
+
+static void write_envelope(struct lt_buf *b, const char *comp, const struct lt_deadletter *letter)
+{
+	const struct lt_bus_msg *m = letter->msg;
+	bool cut = m->size > LT_DEADLETTER_BODY_MAX;
+	char time[LT_RFC3339_LEN];
+
+	lt_rfc3339_format(m->arrived_ns, 3, time);
+	lt_buf_reset(b);
+	lt_buf_str(b, "{\"consumer\":");
+	lt_buf_json_str(b, comp, strlen(comp));
+	add_string(b, "reason", lt_reason_name(letter->reason));
+	add_string(b, "error", letter->error);
+	add_string(b, "time", time);
+	add_string(b, "topic", m->topic);
+	add_string(b, "key", m->key);
+	add_string(b, "content_type", m->content_type);
+	lt_buf_printf(b,
+		",\"partition\":%d,\"offset\":%lld,\"size\":%zu,\"truncated\":%s,\"body\":\"",
+		m->partition, (long long)m->offset, m->size, cut ? "true" : "false");
+	lt_buf_base64(b, m->data, cut ? LT_DEADLETTER_BODY_MAX : m->size);
+	lt_buf_str(b, "\"}");
+}
+
+static void finish(struct lt_deadletters *d, struct lt_deadletter *letter)
+{
+	lt_bus_done(d->bus, letter->msg);
+	free(letter);
+}
+
+static void refused(
+	struct lt_deadletters *d, const struct lt_deadletter *letter, const struct lt_err *err)
+{
+	lt_counter_add(d->refused, 1);
+	lt_log(LT_ERROR, "deadletter_lost", LT_S("topic", letter->msg->topic),
+		LT_U("size", letter->msg->size), LT_S("reason", lt_reason_name(letter->reason)),
+		LT_S("err", err ? err->msg : ""));
+}
+
+void lt_deadletters_send(struct lt_deadletters *d)
+{
+	while (d->waiting) {
+		struct lt_deadletter *letter = d->waiting;
+		struct lt_err err = {0};
+		int rc;
+
+		write_envelope(&d->envelope, d->comp, letter);
+		rc = lt_bus_publish(d->bus,
+			&(struct lt_bus_out){.topic = d->topic,
+				.key = letter->msg->key,
+				.data = d->envelope.data,
+				.size = d->envelope.len,
+				.content_type = "application/json",
+				.token = letter->token},
+			&err);
+		if (rc == LT_EFULL || rc == LT_ESTOPPED)
+			return; /* writable() comes */
+		d->waiting = letter->next;
+		if (!d->waiting)
+			d->waiting_tail = &d->waiting;
+		if (rc < 0) {
+			refused(d, letter, &err);
+			finish(d, letter);
+			continue;
+		}
+		letter->next = d->sent;
+		d->sent = letter;
+	}
+}
+
+bool lt_deadletters_delivered(
+	struct lt_deadletters *d, uint64_t token, int code, const struct lt_err *err)
+{
+	for (struct lt_deadletter **at = &d->sent; *at; at = &(*at)->next) {
+		struct lt_deadletter *letter = *at;
+
+		if (letter->token != token)
+			continue;
+		*at = letter->next;
+		if (code < 0)
+			refused(d, letter, err);
+		finish(d, letter);
+		return true;
+	}
+	return false;
+}
+
+bool lt_deadletters_empty(const struct lt_deadletters *d)
+{
+	return !d->waiting && !d->sent;
+}
+
+void lt_deadletters_fini(struct lt_deadletters *d)
+{
+	while (d->waiting || d->sent) {
+		struct lt_deadletter **list = d->waiting ? &d->waiting : &d->sent;
+		struct lt_deadletter *letter = *list;
+
+		*list = letter->next;
+		finish(d, letter);
+	}
+	free(d->topic);
+	lt_buf_fini(&d->envelope);
+}
