@@ -7,6 +7,7 @@
 #include <event2/event.h>
 #include <event2/http.h>
 #include <event2/listener.h>
+#include <netdb.h>
 #include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -82,20 +83,38 @@ static void on_version(struct evhttp_request *req, void *arg)
 	lt_buf_fini(&body);
 }
 
-/* "127.0.0.1:9501", "[::1]:9501" */
+/* "127.0.0.1:9501", "[::1]:9501"; numeric, so that no start ever waits for a name server. */
 static int parse_address(
 	const char *text, struct sockaddr_storage *ss, int *len, struct lt_err *err)
 {
-	*len = sizeof(*ss);
-	/* evutil takes a missing port as 0; we want it said. */
 	const char *colon = strrchr(text, ':');
+	struct addrinfo hints = {.ai_flags = AI_NUMERICHOST | AI_NUMERICSERV | AI_PASSIVE,
+		.ai_socktype = SOCK_STREAM};
+	struct addrinfo *found = NULL;
+	char host[64];
+	size_t n = colon ? (size_t)(colon - text) : 0;
 
-	if (!colon || !colon[1] || colon[1] == ']' ||
-		evutil_parse_sockaddr_port(text, (struct sockaddr *)ss, len) < 0)
-		return lt_fail(err, LT_ECONF, LT_CLS_CONFIG, "admin.listen",
-			"not a listen address: \"%s\"; write it as 127.0.0.1:9501 or [::1]:9501",
-			text);
+	if (n > 2 && text[0] == '[' && text[n - 1] == ']') {
+		text++;
+		n -= 2;
+	} else if (memchr(text, ':', n)) {
+		n = 0; /* IPv6 without brackets: the port cannot be told */
+	}
+	/* getaddrinfo() takes 99999 and wraps it. */
+	if (n == 0 || n >= sizeof(host) || !colon[1] || strlen(colon + 1) > 5 ||
+		strtol(colon + 1, NULL, 10) > UINT16_MAX)
+		goto bad;
+	memcpy(host, text, n);
+	host[n] = '\0';
+	if (getaddrinfo(host, colon + 1, &hints, &found) != 0)
+		goto bad;
+	memcpy(ss, found->ai_addr, found->ai_addrlen);
+	*len = (int)found->ai_addrlen;
+	freeaddrinfo(found);
 	return LT_OK;
+bad:
+	return lt_fail(err, LT_ECONF, LT_CLS_CONFIG, "admin.listen",
+		"not a listen address: \"%s\"; write it as 127.0.0.1:9501 or [::1]:9501", text);
 }
 
 struct lt_admin *lt_admin_new(struct lt_loop *loop, const char *address, struct lt_err *err)
@@ -103,7 +122,7 @@ struct lt_admin *lt_admin_new(struct lt_loop *loop, const char *address, struct 
 	struct evconnlistener *listener;
 	struct sockaddr_storage ss;
 	struct lt_admin *a;
-	int len;
+	int len = 0;
 
 	if (parse_address(address, &ss, &len, err) < 0)
 		return NULL;
