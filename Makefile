@@ -27,6 +27,7 @@ B := $(O)/$(MODE)
 CC := gcc
 CLANG := clang-14
 CLANG_FORMAT := clang-format-14
+CLANG_TIDY := clang-tidy-14
 CPPFLAGS := -D_GNU_SOURCE -Ilib/include -I$(O)/gen
 CFLAGS ?= -O2 -g
 WARN := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wwrite-strings -Wvla \
@@ -144,6 +145,58 @@ format: ## Format all C files
 	$(CLANG_FORMAT) -i $(C_FILES)
 check-format: ## Fail when a C file is not formatted
 	$(CLANG_FORMAT) --dry-run -Werror $(C_FILES)
+
+# Lint: a file is looked at again when its object would be compiled again, or the rules changed.
+.PHONY: lint lint-tidy lint-sh lint-python lint-yaml check-headers
+LINT_SRCS := $(LIB_SRCS) $(MAIN_SRCS) $(UNIT_SRCS) $(CONTRACT_SRCS) $(SUPPORT_SRCS) $(BENCH_SRCS) $(FUZZ_SRCS)
+lint: lint-tidy lint-sh lint-python lint-yaml ## Run every linter (also: lint-tidy, ...)
+
+lint-tidy: $(LINT_SRCS:%.c=$(O)/lint/tidy/%.ok)
+$(O)/lint/tidy/tests/fuzz/%.ok: tests/fuzz/%.c $(FB)/tests/fuzz/%.o .clang-tidy
+	$(tidy)
+$(O)/lint/tidy/%.ok: %.c $(B)/%.o .clang-tidy
+	$(tidy)
+define tidy
+@mkdir -p $(@D)
+$(if $(V),,@echo "  TIDY    $<")
+$(Q)$(CLANG_TIDY) --quiet --warnings-as-errors='*' $< -- $(CPPFLAGS) -std=gnu17 2>$@.log || { cat $@.log; exit 1; }
+@touch $@
+endef
+
+SH_FILES = $(shell git ls-files '*.sh' .ci/run)
+PY_FILES = $(shell git ls-files '*.py')
+YAML_FILES = $(shell git ls-files '*.yaml' '*.yml')
+lint-sh:
+	shellcheck $(SH_FILES)
+lint-python:
+	/usr/bin/python3 -m pyflakes $(PY_FILES)
+lint-yaml:
+	yamllint --strict -c tests/support/yamllint.yaml $(YAML_FILES)
+
+check-headers: ## Compile each public header alone
+	@for h in $(wildcard lib/include/latido/*.h); do \
+		printf '#include "%s"\n' "$${h#lib/include/}" | \
+			$(CC) $(CPPFLAGS) -std=gnu17 $(WARN) -Werror -fsyntax-only -x c - || exit 1; \
+	done
+
+.PHONY: deps demo test test-unit test-integration fuzz
+deps: ## Install the Debian packages that are missing
+	infra/deps.sh
+
+demo: ## Run everything privately on this machine and watch it; DEMO_SECONDS=20 for a summary
+	infra/deps.sh build demo
+	$(MAKE) --no-print-directory all
+	infra/demo/demo.py
+
+test: ## Build and run all tests; SUITE="unit fuzz" for some (tests/run.py --list)
+	infra/deps.sh
+	tests/run.py $(SUITE)
+test-unit: ## Unit and contract tests on the three builds
+	tests/run.py unit contract
+test-integration: ## Integration tests on the release build
+	tests/run.py integration-release
+fuzz: ## Run each fuzz target for FUZZ_SECONDS (15)
+	tests/run.py fuzz
 
 .PHONY: clean
 clean: ## Remove build/

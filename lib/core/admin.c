@@ -160,6 +160,7 @@ int lt_admin_port(const struct lt_admin *a)
 	struct sockaddr_storage ss;
 	socklen_t len = sizeof(ss);
 
+	memset(&ss, 0, sizeof(ss));
 	if (getsockname(evhttp_bound_socket_get_fd(a->socket), (struct sockaddr *)&ss, &len) < 0)
 		return -1;
 	if (ss.ss_family == AF_INET6)

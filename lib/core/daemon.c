@@ -22,8 +22,6 @@
 #define MAX_OPTIONS    32
 #define DRAIN_GRACE_MS 2000 /* the drain itself keeps the limit; this catches one that hangs */
 
-extern char **environ;
-
 /* What lt_daemon_main() keeps beside the public context. */
 static struct {
 	struct lt_ctx ctx;

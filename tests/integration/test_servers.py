@@ -13,6 +13,8 @@ import guard
 import servers
 from conftest import ROOT
 
+pytestmark = pytest.mark.once
+
 
 def gone(pids):
     return all(guard.start_time(pid) is None for pid in pids)

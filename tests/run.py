@@ -1,0 +1,344 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: MIT
+"""Builds and runs the test suites and counts single tests.
+
+    tests/run.py [SUITE...]     all by default; "unit" means unit-release, unit-asan and unit-tsan
+    tests/run.py --list
+
+Logs of everything go to build/test/. The last line is "N passed, N failed" (", N skipped" may
+follow); the exit code is 1 when anything failed. Environment:
+
+    FUZZ_SECONDS      how long each fuzz target runs (default 15)
+    JOBS              parallel jobs (default: number of processors)
+    SKIPS_AS_FAILS=1  a skipped test counts as a failed one; so does CI=true
+"""
+
+import atexit
+import concurrent.futures
+import functools
+import glob
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import xml.etree.ElementTree
+from dataclasses import dataclass, field
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+BUILD = os.path.join(ROOT, "build")
+LOGS = os.path.join(BUILD, "test")
+SUPPORT = os.path.join(ROOT, "tests", "support")
+JOBS = int(os.environ.get("JOBS") or os.cpu_count() or 2)
+FUZZ_SECONDS = int(os.environ.get("FUZZ_SECONDS") or 15)
+SKIPS_AS_FAILS = os.environ.get("SKIPS_AS_FAILS") == "1" or os.environ.get("CI") == "true"
+SHOWN_LINES = 400  # of a failed job's log; the rest is in the file
+
+# build folder, value of SANITIZE
+MODES = {"release": ("release", ""), "asan": ("address-undefined", "address,undefined"), "tsan": ("thread", "thread")}
+
+SANITIZER_ENV = {
+    "ASAN_OPTIONS": "halt_on_error=1:exitcode=99:detect_leaks=1:detect_stack_use_after_return=1:"
+                    "strict_string_checks=1:check_initialization_order=1:strict_init_order=1",
+    "LSAN_OPTIONS": f"exitcode=99:print_suppressions=0:suppressions={SUPPORT}/lsan.supp",
+    "UBSAN_OPTIONS": "halt_on_error=1:print_stacktrace=1:exitcode=99",
+    "TSAN_OPTIONS": "halt_on_error=1:exitcode=99:second_deadlock_stack=1:history_size=5:"
+                    f"suppressions={SUPPORT}/tsan.supp",
+}
+
+
+@dataclass
+class Count:
+    passed: int = 0
+    failed: int = 0
+    skipped: int = 0
+
+    def add(self, other):
+        self.passed += other.passed
+        self.failed += other.failed
+        self.skipped += other.skipped
+
+    def __str__(self):
+        text = f"{self.passed} passed, {self.failed} failed"
+        return text + (f", {self.skipped} skipped" if self.skipped else "")
+
+
+@dataclass
+class Job:
+    """One command whose output tells how many tests passed."""
+
+    name: str
+    command: list
+    count: object  # function(exit code, output) -> Count
+    env: dict = field(default_factory=dict)
+    seconds: int = 600  # a hang, not a slow machine
+
+
+@functools.cache
+def temporary_folder():
+    """One for the whole run, outside build/: unix sockets need short paths."""
+    path = tempfile.mkdtemp(prefix="latido-test-")
+    atexit.register(shutil.rmtree, path, ignore_errors=True)
+    return path
+
+
+# ---- how results are read ----
+
+
+def count_exit_code(code, _output):
+    return Count(passed=1) if code == 0 else Count(failed=1)
+
+
+def count_tap(code, output):
+    """cmocka's TAP: what was planned and not reported (a crash) counts as failed."""
+    planned = sum(int(n) for n in re.findall(r"^1\.\.(\d+)", output, re.M))
+    skipped = len(re.findall(r"^(?:not )?ok \d+ .*# SKIP", output, re.M | re.I))
+    passed = len(re.findall(r"^ok \d+", output, re.M)) - len(re.findall(r"^ok \d+ .*# SKIP", output, re.M | re.I))
+    failed = max(planned - passed - skipped, 0)
+    if code != 0 and failed == 0:
+        failed = 1  # a sanitizer's report at exit, a failed group set-up
+    if planned == 0 and code == 0:
+        failed = 1  # a test program without tests
+    return Count(passed, failed, skipped)
+
+
+def count_junit(path):
+    def count(code, _output):
+        try:
+            suites = xml.etree.ElementTree.parse(path).getroot().iter("testsuite")
+        except (OSError, xml.etree.ElementTree.ParseError):
+            return Count(failed=1)
+        total = Count()
+        for suite in suites:
+            tests, skipped = int(suite.get("tests")), int(suite.get("skipped"))
+            failed = int(suite.get("failures")) + int(suite.get("errors"))
+            total.add(Count(max(tests - failed - skipped, 0), failed, skipped))
+        if code not in (0, 5) and total.failed == 0:  # 5: every test of the file was deselected
+            total.failed = 1
+        return total
+    return count
+
+
+# ---- the suites ----
+
+
+def make_target(*args):
+    return ["make", "--no-print-directory", "-C", ROOT, f"-j{JOBS}", "WERROR=1", *args]
+
+
+def make_jobs(*targets):
+    def jobs():
+        return [Job(target, make_target(target), count_exit_code, seconds=1200) for target in targets]
+    return jobs
+
+
+def cmocka_jobs(folder, mode):
+    def jobs():
+        programs = sorted(glob.glob(os.path.join(ROOT, "tests", folder, "*_test.c")))
+        names = [os.path.basename(p).removesuffix(".c") for p in programs]
+        return [Job(name, [os.path.join(BUILD, MODES[mode][0], folder, name)], count_tap,
+                    {"CMOCKA_MESSAGE_OUTPUT": "TAP", "LATIDO_BIN": os.path.join(BUILD, MODES[mode][0], "bin"),
+                     **SANITIZER_ENV})
+                for name in names]
+    return jobs
+
+
+def pytest_jobs(mode, select=None):
+    def jobs():
+        found = []
+        for path in sorted(glob.glob(os.path.join(ROOT, "tests", "integration", "test_*.py"))):
+            name = os.path.basename(path).removesuffix(".py")
+            junit = os.path.join(LOGS, f"integration-{mode}", name + ".xml")
+            base = os.path.join(temporary_folder(), f"{mode}-{name}")
+            command = ["/usr/bin/python3", "-m", "pytest", "-p", "no:cacheprovider", "-v", "-ra", "--durations=5",
+                       f"--junitxml={junit}", f"--basetemp={base}", *(["-m", select] if select else []), path]
+            found.append(Job(name, command, count_junit(junit),
+                             {"LATIDO_BIN": os.path.join(BUILD, MODES[mode][0], "bin"),
+                              "PYTHONDONTWRITEBYTECODE": "1", **SANITIZER_ENV},
+                             seconds=1200))
+        return found
+    return jobs
+
+
+def fuzz_jobs():
+    found = []
+    for path in sorted(glob.glob(os.path.join(ROOT, "tests", "fuzz", "*_fuzz.c"))):
+        name = os.path.basename(path).removesuffix(".c")
+        target = name.removesuffix("_fuzz")
+        corpus = os.path.join(temporary_folder(), name)
+        os.makedirs(corpus)
+        committed = os.path.join(ROOT, "tests", "data", "fuzz", target)
+        if os.path.isdir(committed):
+            shutil.copytree(committed, corpus, dirs_exist_ok=True)
+        artifacts = os.path.join(LOGS, "fuzz", target + "-")
+        dictionary = os.path.join(ROOT, "tests", "data", "fuzz", target + ".dict")
+        found.append(Job(name, [
+            os.path.join(BUILD, "fuzz", "bin", name), f"-max_total_time={FUZZ_SECONDS}", "-timeout=20",
+            "-rss_limit_mb=2048", f"-artifact_prefix={artifacts}", "-print_final_stats=1",
+            *([f"-dict={dictionary}"] if os.path.exists(dictionary) else []), corpus],
+            count_exit_code, SANITIZER_ENV, seconds=FUZZ_SECONDS + 300))
+    return found
+
+
+@dataclass
+class Suite:
+    name: str
+    builds: list  # make arguments, each a list
+    jobs: object  # function -> list of Job
+
+
+def binaries(mode, *targets):
+    return [[f"SANITIZE={MODES[mode][1]}", *targets]]
+
+
+SUITES = [
+    Suite("check-format", [], make_jobs("check-format")),
+    Suite("check-headers", [], make_jobs("check-headers")),
+    Suite("lint", [], make_jobs("lint-tidy", "lint-sh", "lint-python", "lint-yaml")),
+    Suite("check-docs", binaries("release", "all"), make_jobs("check-docs")),
+    Suite("unit-release", binaries("release", "tests-bin"), cmocka_jobs("unit", "release")),
+    Suite("unit-asan", binaries("asan", "tests-bin"), cmocka_jobs("unit", "asan")),
+    Suite("unit-tsan", binaries("tsan", "tests-bin"), cmocka_jobs("unit", "tsan")),
+    Suite("contract-release", binaries("release", "tests-bin"), cmocka_jobs("contract", "release")),
+    Suite("contract-asan", binaries("asan", "tests-bin"), cmocka_jobs("contract", "asan")),
+    Suite("contract-tsan", binaries("tsan", "tests-bin"), cmocka_jobs("contract", "tsan")),
+    Suite("fuzz", [["fuzz-bin"]], fuzz_jobs),
+    Suite("integration-release", binaries("release", "all"), pytest_jobs("release")),
+    Suite("integration-asan", binaries("asan", "all"), pytest_jobs("asan", "not once")),
+    Suite("integration-tsan", binaries("tsan", "all"), pytest_jobs("tsan", "threaded and not once")),
+]
+
+
+# ---- running them ----
+
+
+def environment(extra):
+    env = {k: v for k, v in os.environ.items() if k not in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL")}
+    env.update(extra)
+    if SKIPS_AS_FAILS:
+        env["SKIPS_AS_FAILS"] = "1"
+    return env
+
+
+def run_logged(command, log, seconds, env):
+    """Exit code and output; the whole process group is killed at the time limit."""
+    if stopping.is_set():
+        return 130, "stopped\n"
+    with open(log, "wb") as f:
+        process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=f, stderr=subprocess.STDOUT,
+                                   env=environment(env), start_new_session=True)
+        running.add(process)
+        try:
+            code = process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            code = process.wait()
+            f.seek(0, os.SEEK_END)
+            f.write(f"\ntests/run.py: killed after {seconds} s\n".encode())
+        finally:
+            running.discard(process)
+    with open(log, encoding="utf-8", errors="replace") as f:
+        return code, f.read()
+
+
+running = set()
+stopping = threading.Event()
+
+
+def stop_all(signum, _frame):
+    """Ctrl-C: end what runs; jobs that have not begun do not begin."""
+    stopping.set()
+    for process in list(running):
+        try:
+            os.killpg(process.pid, signal.SIGTERM)
+        except ProcessLookupError:
+            pass
+    sys.exit(128 + signum)
+
+
+def run_job(suite, job):
+    log = os.path.join(LOGS, suite.name, job.name + ".log")
+    started = time.monotonic()
+    try:
+        code, output = run_logged(job.command, log, job.seconds, job.env)
+    except OSError as e:
+        code, output = 127, f"{job.command[0]}: {e.strerror}\n"
+    count = job.count(code, output)
+    if SKIPS_AS_FAILS and count.skipped:
+        count = Count(count.passed, count.failed + count.skipped, 0)
+    return job, code, output, log, count, time.monotonic() - started
+
+
+def show_failure(suite, job, code, output, log):
+    lines = output.splitlines()
+    print(f"--- {suite.name}/{job.name} failed (exit code {code}); log: {os.path.relpath(log, ROOT)}")
+    if len(lines) > SHOWN_LINES:
+        print(f"    ... {len(lines) - SHOWN_LINES} lines more in the log ...")
+    for line in lines[-SHOWN_LINES:]:
+        print("    " + line)
+
+
+def build(arguments, built):
+    """Run make once for each set of arguments; True when it is built."""
+    key = tuple(arguments)
+    if key not in built:
+        log = os.path.join(LOGS, "build-" + re.sub(r"\W+", "-", " ".join(arguments)).strip("-") + ".log")
+        started = time.monotonic()
+        code, output = run_logged(make_target(*arguments), log, 1800, {})
+        if code != 0:
+            print(f"--- make {' '.join(arguments)} failed; log: {os.path.relpath(log, ROOT)}")
+            print("\n".join("    " + line for line in output.splitlines()[-SHOWN_LINES:]))
+        else:
+            print(f"{'make ' + ' '.join(a for a in arguments if not a.endswith('=')):<44}"
+                  f"{time.monotonic() - started:7.1f} s", flush=True)
+        built[key] = code == 0
+    return built[key]
+
+
+def run_suite(suite, built):
+    os.makedirs(os.path.join(LOGS, suite.name), exist_ok=True)
+    if not all([build(arguments, built) for arguments in suite.builds]):
+        print(f"{suite.name:<22}not built", flush=True)
+        return Count(failed=1)
+    total = Count()
+    started = time.monotonic()
+    # One after the other where make is parallel itself.
+    workers = 1 if suite.jobs and suite.name.startswith(("check", "lint")) else JOBS
+    with concurrent.futures.ThreadPoolExecutor(workers) as pool:
+        for done in concurrent.futures.as_completed([pool.submit(run_job, suite, job) for job in suite.jobs()]):
+            job, code, output, log, count, _ = done.result()
+            total.add(count)
+            if count.failed:
+                show_failure(suite, job, code, output, log)
+    print(f"{suite.name:<22}{str(total):<32}{time.monotonic() - started:7.1f} s", flush=True)
+    return total
+
+
+def main():
+    names = [arg for arg in sys.argv[1:] if not arg.startswith("-")]
+    if "--list" in sys.argv:
+        print("\n".join(suite.name for suite in SUITES))
+        return 0
+    unknown = [n for n in names if not any(s.name == n or s.name.startswith(n + "-") for s in SUITES)]
+    if unknown or any(arg.startswith("-") for arg in sys.argv[1:]):
+        print(f"unknown suite: {' '.join(unknown)}; there are: {' '.join(s.name for s in SUITES)}", file=sys.stderr)
+        return 2
+    for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(signum, stop_all)
+    if not names:
+        shutil.rmtree(LOGS, ignore_errors=True)
+    os.makedirs(LOGS, exist_ok=True)
+    total, built = Count(), {}
+    for suite in SUITES:
+        if not names or any(suite.name == n or suite.name.startswith(n + "-") for n in names):
+            total.add(run_suite(suite, built))
+    print(total)
+    return 1 if total.failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
