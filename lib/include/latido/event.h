@@ -50,7 +50,8 @@ struct lt_shape {
 	const uint8_t *bytes; /* the serialized Shape message */
 	size_t size;
 	uint32_t n_series;
-	bool collides; /* another known shape has the same hash: never refer to it by hash */
+	_Atomic bool
+		collides; /* another known shape has the same hash: never refer to it by hash */
 	const struct lt_series *series;
 	/* One slot for the process's sink (database ids, field names); the table frees it. */
 	void *user;
@@ -67,11 +68,12 @@ struct lt_event {
 	int64_t time_ns; /* sampled; arrival time when the sender gave none (see has_time) */
 	uint32_t interval_ms;
 	bool partial;
-	bool has_time;          /* the sender gave a time */
+	bool has_time;          /* the sender gave a time; only then time_ns is encoded */
 	bool device;            /* came on a device topic */
 	struct lt_shape *shape; /* referenced by this event */
 	const uint8_t *values;  /* n little-endian IEEE 754 doubles, unaligned */
 	uint32_t n;             /* = shape->n_series */
+	uint32_t n_ignored;     /* JSON: text and unknown keys that became no series */
 	int64_t arrived_ns;     /* wall clock of the consumer */
 	struct lt_event *next;  /* a JSON list yields several events from one message */
 	struct lt_bus_msg *msg; /* set by the consumer runtime */
@@ -206,7 +208,11 @@ void lt_events_release(struct lt_event *first);
  * @inline_shape: true: shape and hash; false: the hash alone.
  */
 void lt_encode_protobuf(const struct lt_event *e, bool inline_shape, struct lt_buf *out);
-/** lt_encode_json() - append the JSON form; NaN is null, infinities "+Inf" and "-Inf". */
+/**
+ * lt_encode_json() - append the JSON form; NaN is null, infinities "+Inf" and "-Inf"
+ *
+ * Lossless: lt_decode() makes the same event of it, kinds and units included ("types", "units").
+ */
 void lt_encode_json(const struct lt_event *e, struct lt_buf *out);
 
 /* ---- building (producers) ---- */
