@@ -51,9 +51,11 @@ enum lt_conf_flags {
  * struct lt_conf_key - one row of a section's table
  * @name: may have dots ("mqtt.client_id"): nested maps in YAML, underscores in the environment.
  * @offset: of the field in the section's struct.
- * @def: default as it would stand in YAML; for LIST "a, b", for MAP "".
- * @min, @max: bounds for numbers (ms, bytes), both 0 = none; for strings @max is the longest length.
- * @choices: NULL-terminated, for ENUM.
+ * @def: default as in the environment: strings without quotes, for LIST "a, b", for MAP "".
+ * @min, @max: bounds for numbers (ms, bytes), both 0 = none; for strings and list items the
+ *	shortest and longest length in bytes.
+ * @choices: NULL-terminated, for ENUM; for LIST what its items may be, or NULL.
+ * @help: sentences in plain text. Keys with a common dotted prefix stand together.
  */
 struct lt_conf_key {
 	const char *name;
@@ -66,16 +68,32 @@ struct lt_conf_key {
 	const char *help;
 };
 
+struct lt_conf_check;
+
 struct lt_conf_section {
 	const char *name;
 	const char *help;
 	size_t offset; /* of the section's struct in the root struct */
 	const struct lt_conf_key *keys;
 	size_t n_keys;
+	/* What a table cannot say: called after loading with the section's struct; answers by
+	 * lt_conf_reject(). May be NULL. */
+	void (*check)(struct lt_conf_check *k, const void *section);
 };
 
+/**
+ * lt_conf_reject() - from a check hook: this key's value is wrong; reported where it was set
+ * @key: as in the table. A key that was reported already is not reported again.
+ *
+ * The source line is shown with the report unless the key is a secret; use lt_conf_reject_hidden()
+ * where a value may hold credentials.
+ */
+void lt_conf_reject(struct lt_conf_check *k, const char *key, const char *fmt, ...) LT_PRINTF(3, 4);
+void lt_conf_reject_hidden(struct lt_conf_check *k, const char *key, const char *fmt, ...)
+	LT_PRINTF(3, 4);
+
 struct lt_conf_schema {
-	const struct lt_conf_section *sections;
+	const struct lt_conf_section *const *sections; /* in the order of the sample and the page */
 	size_t n_sections;
 	size_t root_size;
 	const char *env_prefix; /* "LATIDO" */
@@ -98,13 +116,28 @@ struct lt_conf;
 struct lt_conf *lt_conf_load(const struct lt_conf_schema *schema, const char *const *files,
 	size_t n_files, char **environ_, const char *const *overrides, size_t n_overrides,
 	struct lt_buf *errors);
+/**
+ * lt_conf_load_text() - the same from one document in memory, without environment
+ * @name: stands for the file name in messages.
+ */
+struct lt_conf *lt_conf_load_text(const struct lt_conf_schema *schema, const char *name,
+	const char *text, size_t size, struct lt_buf *errors);
 void lt_conf_free(struct lt_conf *c);
 /** lt_conf_root() - the root struct; valid until lt_conf_free(). */
 void *lt_conf_root(struct lt_conf *c);
 
-/** lt_conf_print() - effective YAML; each value followed by "# default", "# file:line", "# env NAME". */
+/**
+ * lt_conf_print() - effective YAML that loads again, each value with its origin: "# default",
+ * "# file:line", "# env NAME" or "# command line". A secret stands there as a comment only; one
+ * that came from a file as its _file key.
+ */
 void lt_conf_print(const struct lt_conf *c, struct lt_buf *out);
-/** lt_conf_sample() - commented YAML with every key, its help, bounds and default. */
+/**
+ * lt_conf_sample() - commented YAML with every key, its help, bounds and default
+ *
+ * Nothing is set in it: a line "#key: value" is the default, to be changed after removing the '#';
+ * "# text" is help.
+ */
 void lt_conf_sample(const struct lt_conf_schema *schema, struct lt_buf *out);
 /** lt_conf_man() - the keys as the scdoc body of latido.yaml(5). */
 void lt_conf_man(const struct lt_conf_schema *schema, struct lt_buf *out);

@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: MIT */
+#include <ctype.h>
+#include <string.h>
+
+#include "sections.h"
+
+#define SECTION lt_agent_conf
+
+static const char *const encodings[] = {"protobuf", "json", NULL};
+static const char *const shapes[] = {"always", "announced", NULL};
+
+static const struct lt_conf_key keys[] = {
+	KEY(STRING, "source", source, "", .max = 128,
+		.help = "Name of this node: letters, digits and . _ : -. Empty: the host name."),
+	KEY(DURATION, "interval", interval_ms, "1s", .min = 100, .max = HOUR,
+		.help = "Distance of two snapshots, aligned to the wall clock."),
+	KEY(ENUM, "encoding", encoding, "protobuf", .choices = encodings,
+		.help = "How events are written; json is larger and can be read with any tool."),
+	KEY(ENUM, "shape", shape, "always", .choices = shapes,
+		.help = "Whether each event carries the names and labels of its values, or only "
+			"those after a connect, a change and each announce_interval: a third of "
+			"the "
+			"bytes, for fleets that fill a network."),
+	KEY(DURATION, "announce_interval", announce_interval_ms, "60s", .min = SECOND, .max = HOUR,
+		.help = "With shape: announced, how often names and labels are sent again."),
+	KEY(SIZE, "queue_max_bytes", queue_max_bytes, "16MiB", .min = 64 * KIB, .max = 4 * GIB,
+		.help = "Memory for events that the broker has not acknowledged; when it is full "
+			"the oldest are dropped and counted."),
+	KEY(DURATION, "drain_timeout", drain_timeout_ms, "10s", .min = 0, .max = HOUR,
+		.help = "After SIGTERM, how long to go on sending what is queued."),
+	KEY(STRING, "admin", admin, "127.0.0.1:9501", .max = 256,
+		.help = "Listen address of /metrics, /healthz and /readyz; empty: none."),
+	KEY(STRING, "procfs", procfs, "/proc", .min = 1, .max = 1024,
+		.help = "Where the host's /proc is mounted; in a container for example "
+			"/host/proc."),
+	KEY(STRING, "sysfs", sysfs, "/sys", .min = 1, .max = 1024,
+		.help = "Where the host's /sys is mounted."),
+	KEY(STRING, "rootfs", rootfs, "/", .min = 1, .max = 1024,
+		.help = "Where the host's root is mounted; file systems are measured below it and "
+			"reported without it."),
+	KEY(LIST, "collectors", collectors, "", .min = 1, .max = 64,
+		.help = "The collectors to run; empty: all. latido-agent --list-metrics names "
+			"them."),
+	KEY(DURATION, "processes_interval", processes_interval_ms, "5s", .min = 100, .max = HOUR,
+		.help = "The process table costs most; it is read no more often than this, and the "
+			"last values are sent between."),
+	KEY(STRING, "filesystem_ignore_types", filesystem_ignore_types,
+		"^(autofs|binfmt_misc|bpf|cgroup2?|configfs|debugfs|devpts|devtmpfs|fusectl|"
+		"hugetlbfs|iso9660|mqueue|nsfs|overlay|proc|procfs|pstore|rpc_pipefs|securityfs|"
+		"selinuxfs|squashfs|sysfs|tracefs)$",
+		.max = 4096,
+		.help = "File system types that are left out: a POSIX extended regular expression, "
+			"by default node_exporter's. Empty: none is."),
+	KEY(STRING, "filesystem_ignore_mounts", filesystem_ignore_mounts,
+		"^/(dev|proc|run|sys|mnt|media|var/lib/docker/.+|var/lib/containers/storage/.+)"
+		"($|/)",
+		.max = 4096,
+		.help = "Mount points that are left out, likewise; the default is that of Debian's "
+			"node_exporter."),
+	KEY(STRING, "diskstats_ignore_devices", diskstats_ignore_devices,
+		"^(ram|loop|fd|(h|s|v|xv)d[a-z]|nvme[0-9]+n[0-9]+p)[0-9]+$", .max = 4096,
+		.help = "Block devices that are left out, likewise; by default partitions, RAM "
+			"disks, loop devices and floppies."),
+	KEY(STRING, "netdev_ignore_devices", netdev_ignore_devices, "^lo$", .max = 4096,
+		.help = "Network interfaces that are left out, likewise."),
+};
+
+static void check(struct lt_conf_check *k, const void *section)
+{
+	const struct lt_agent_conf *c = section;
+
+	for (const char *p = c->source; *p; p++) {
+		if (!isalnum((unsigned char)*p) && !strchr("._:-", *p)) {
+			lt_conf_reject(k, "source",
+				"may hold letters, digits and . _ : - only, since it is a level of "
+				"a topic");
+			break;
+		}
+	}
+	lt_check_address(k, "admin", c->admin);
+	lt_check_absolute(k, "procfs", c->procfs);
+	lt_check_absolute(k, "sysfs", c->sysfs);
+	lt_check_absolute(k, "rootfs", c->rootfs);
+	lt_check_regex(k, "filesystem_ignore_types", c->filesystem_ignore_types);
+	lt_check_regex(k, "filesystem_ignore_mounts", c->filesystem_ignore_mounts);
+	lt_check_regex(k, "diskstats_ignore_devices", c->diskstats_ignore_devices);
+	lt_check_regex(k, "netdev_ignore_devices", c->netdev_ignore_devices);
+}
+
+const struct lt_conf_section lt_agent_section = {
+	.name = "agent",
+	.help = "latido-agent, which samples one node.",
+	.offset = offsetof(struct lt_config, agent),
+	.keys = keys,
+	.n_keys = LT_ARRAY_LEN(keys),
+	.check = check,
+};
