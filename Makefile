@@ -38,8 +38,8 @@ endif
 ALL_CFLAGS = -std=gnu17 $(WARN) $(CFLAGS) $(SANFLAGS) -pthread -fno-common
 LDLIBS := -Wl,--as-needed -lpaho-mqtt3as -levent_core -levent_extra -levent_pthreads -lhiredis -lpq -lyaml -ljansson \
 	-lxxhash -lm -pthread
-CPPFLAGS += -isystem $(PGINCLUDE)
 PGINCLUDE := /usr/include/postgresql
+CPPFLAGS += -isystem $(PGINCLUDE)
 
 Q := $(if $(V),,@)
 
@@ -52,7 +52,7 @@ latido_MAIN := consumers/cli/main.c
 LIB_SRCS := $(wildcard lib/*/*.c) \
 	$(filter-out %/main.c,$(wildcard producers/*/*.c consumers/*/*.c))
 MAIN_SRCS := $(foreach p,$(PROGS),$(wildcard $($(p)_MAIN)))
-# Files that are compiled in (migrations, Redis functions): .incbin in lib/sink/embed.S.
+# Files that are compiled in (migrations, Redis functions): .incbin in lib/sink/embed_*.S.
 ASM_SRCS := $(wildcard lib/*/*.S)
 UNIT_SRCS := $(wildcard tests/unit/*_test.c)
 CONTRACT_SRCS := $(wildcard tests/contract/*_test.c)
@@ -85,9 +85,10 @@ $(B)/%.o: %.c
 
 $(B)/%.o: %.S
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(CPPFLAGS) -MMD -MP -c -o $@ $<
+	$(Q)$(CC) $(CPPFLAGS) -c -o $@ $<
 
-$(B)/lib/sink/embed.o: $(wildcard schemas/sql/*.sql schemas/redis/*.lua)
+EMBEDDED := $(wildcard schemas/sql/*.sql schemas/redis/*.lua)
+$(patsubst %.S,$(B)/%.o,$(ASM_SRCS)) $(patsubst %.S,$(O)/fuzz/%.o,$(ASM_SRCS)): $(EMBEDDED)
 
 $(O)/gen/version.h: FORCE
 	@mkdir -p $(@D)
