@@ -3,6 +3,7 @@
 #define LATIDO_EVENT_INT_H
 
 #include "latido/event.h"
+#include "shape_write.h"
 
 /* What the files of lib/event share; nobody else includes it. */
 
@@ -97,8 +98,13 @@ struct lt_shape *shapes_announced(
 	struct lt_shapes *t, const char *source, size_t source_len, uint64_t hash);
 void shapes_announce(
 	struct lt_shapes *t, const char *source, size_t source_len, struct lt_shape *s);
-/** shapes_writer() - scratch of the table's thread for building shapes from JSON. */
-struct shape_writer *shapes_writer(struct lt_shapes *t);
+/** struct decode_scratch - memory that JSON decoding keeps from message to message */
+struct decode_scratch {
+	struct shape_writer writer;
+	struct lt_buf key, text;   /* strings without their escapes */
+	struct lt_buf name, index; /* where in a device's document we are */
+};
+struct decode_scratch *shapes_scratch(struct lt_shapes *t);
 
 /* ---- shape_bind.c ---- */
 

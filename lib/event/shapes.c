@@ -7,7 +7,6 @@
 
 #include "event_int.h"
 #include "latido/clock.h"
-#include "shape_write.h"
 
 struct lt_shapes {
 	struct shape_entry **bucket;
@@ -17,7 +16,7 @@ struct lt_shapes {
 	uint64_t seed; /* senders choose hashes, names and sources; they do not know this */
 	struct shape_entry *newest, *oldest; /* unreferenced ones */
 	struct shape_bindings bindings;
-	struct shape_writer writer;
+	struct decode_scratch scratch;
 	struct lt_shapes_info info;
 };
 
@@ -74,7 +73,11 @@ void lt_shapes_free(struct lt_shapes *t)
 		}
 	}
 	free(t->bucket);
-	shape_writer_fini(&t->writer);
+	shape_writer_fini(&t->scratch.writer);
+	lt_buf_fini(&t->scratch.key);
+	lt_buf_fini(&t->scratch.text);
+	lt_buf_fini(&t->scratch.name);
+	lt_buf_fini(&t->scratch.index);
 	free(t);
 }
 
@@ -272,9 +275,9 @@ void lt_shapes_announce(struct lt_shapes *t, const char *source, struct lt_shape
 	shapes_announce(t, source, strlen(source), s);
 }
 
-struct shape_writer *shapes_writer(struct lt_shapes *t)
+struct decode_scratch *shapes_scratch(struct lt_shapes *t)
 {
-	return &t->writer;
+	return &t->scratch;
 }
 
 uint64_t shapes_seed(const struct lt_shapes *t)
