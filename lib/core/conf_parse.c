@@ -62,7 +62,8 @@ static struct lt_conf_node *add_node(
 	return n;
 }
 
-/* Things that YAML has and a configuration does not need. Return: true when there was one. */
+/* Things that YAML has and a configuration does not need. Names are not shown: an unquoted password
+ * may look like one. Return: true when there was one. */
 static bool refuse(struct builder *b, const yaml_event_t *ev, const yaml_char_t *anchor,
 	const yaml_char_t *tag)
 {
@@ -70,11 +71,12 @@ static bool refuse(struct builder *b, const yaml_event_t *ev, const yaml_char_t 
 
 	if (anchor)
 		lt_conf_say(b->run, LT_CONF_ERROR, &pos, NULL, false,
-			"anchors are not supported; remove &%.64s and write the value out",
-			(const char *)anchor);
+			"anchors are not supported; write the value out, or quote it if it starts "
+			"with &");
 	if (tag)
 		lt_conf_say(b->run, LT_CONF_ERROR, &pos, NULL, false,
-			"tags are not supported; remove what starts with '!'");
+			"tags are not supported; remove it, or quote the value if it starts with "
+			"!");
 	return anchor || tag;
 }
 
@@ -110,8 +112,7 @@ static void add_alias(struct builder *b, const yaml_event_t *ev)
 	struct lt_conf_pos pos = mark_pos(b, &ev->start_mark);
 
 	lt_conf_say(b->run, LT_CONF_ERROR, &pos, NULL, false,
-		"aliases are not supported; replace *%.64s by the value itself",
-		(const char *)ev->data.alias.anchor);
+		"aliases are not supported; write the value out, or quote it if it starts with *");
 	add_node(b, LT_NODE_BAD, ev)->text = "";
 }
 
