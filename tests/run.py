@@ -3,7 +3,7 @@
 """Builds and runs the test suites and counts single tests.
 
     tests/run.py [SUITE...]     all by default; "unit" means unit-release, unit-asan and unit-tsan
-    tests/run.py --list
+    tests/run.py --list        (also: help)
 
 Logs of everything go to build/test/. The last line is "N passed, N failed" (", N skipped" may
 follow); the exit code is 1 when anything failed. Environment:
@@ -320,7 +320,7 @@ def run_suite(suite, built):
 
 def main():
     names = [arg for arg in sys.argv[1:] if not arg.startswith("-")]
-    if "--list" in sys.argv:
+    if "--list" in sys.argv or names == ["help"]:
         print("\n".join(suite.name for suite in SUITES))
         return 0
     unknown = [n for n in names if not any(s.name == n or s.name.startswith(n + "-") for s in SUITES)]

@@ -405,7 +405,7 @@ static int scan_part(const struct lt_conf_key *key, const char *p, size_t n,
 static int scan_parts(const struct lt_conf_key *key, const char *text, size_t len,
 	union lt_conf_value *out, struct lt_err *err)
 {
-	const char *end = text + len, *comma;
+	const char *end, *comma;
 
 	memset(out, 0, sizeof(*out));
 	trim(&text, &len);

@@ -64,7 +64,7 @@ static void refuses_everything_else(void **state)
 		"latido/v1/devices/a/metrics/\xff",
 		"latido/v1/gateways/a/metrics",
 	};
-	char topic[400], *p = topic;
+	char topic[400], *p;
 	struct lt_origin o;
 	struct lt_err err;
 
