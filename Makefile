@@ -149,7 +149,7 @@ check-format: ## Fail when a C file is not formatted
 
 # Lint: a file is looked at again when its object would be compiled again, or the rules changed.
 .PHONY: lint lint-tidy lint-sh lint-python lint-yaml check-headers
-LINT_SRCS := $(LIB_SRCS) $(MAIN_SRCS) $(UNIT_SRCS) $(CONTRACT_SRCS) $(SUPPORT_SRCS) $(BENCH_SRCS) $(FUZZ_SRCS)
+LINT_SRCS := $(LIB_SRCS) $(MAIN_SRCS) $(UNIT_SRCS) $(CONTRACT_SRCS) $(SUPPORT_SRCS) $(BENCH_SRCS) $(FUZZ_SRCS) infra/doc/confdoc.c
 lint: lint-tidy lint-sh lint-python lint-yaml ## Run every linter (also: lint-tidy, ...)
 
 lint-tidy: $(LINT_SRCS:%.c=$(O)/lint/tidy/%.ok)
@@ -198,6 +198,8 @@ test-integration: ## Integration tests on the release build
 	tests/run.py integration-release
 fuzz: ## Run each fuzz target for FUZZ_SECONDS (15)
 	tests/run.py fuzz
+
+include infra/doc/rules.mk
 
 .PHONY: clean
 clean: ## Remove build/
