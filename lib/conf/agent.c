@@ -49,7 +49,8 @@ static const struct lt_conf_key keys[] = {
 		"hugetlbfs|iso9660|mqueue|nsfs|overlay|proc|procfs|pstore|rpc_pipefs|securityfs|"
 		"selinuxfs|squashfs|sysfs|tracefs)$",
 		.max = 4096,
-		.help = "File system types that are left out: a POSIX extended regular expression, "
+		.help = "File system types that are left out: a POSIX extended regular expression "
+			"(and \\d), "
 			"by default node_exporter's. Empty: none is."),
 	KEY(STRING, "filesystem_ignore_mounts", filesystem_ignore_mounts,
 		"^/(dev|proc|run|sys|mnt|media|var/lib/docker/.+|var/lib/containers/storage/.+)"

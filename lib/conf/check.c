@@ -67,6 +67,73 @@ void lt_check_address(struct lt_conf_check *k, const char *key, const char *valu
 		lt_check_host_port(k, key, value, strlen(value), true);
 }
 
+/*
+ * How many nodes regcomp(3) makes of an expression, about. It writes repetitions out, a+ as aa* and
+ * a{3} as aaa, so nested ones multiply: fifty characters can take all the memory there is.
+ */
+#define REGEX_MAX_NODES 5000
+#define REGEX_MAX_DEPTH 64
+
+/* Characters of a bracket expression, from its '[' on. */
+static size_t bracket_size(const char *s)
+{
+	const char *p = s + 1;
+
+	if (*p == '^')
+		p++;
+	if (*p == ']')
+		p++;
+	while (*p && *p != ']') {
+		if (p[0] == '[' && p[1] && strchr(":.=", p[1])) {
+			const char end[] = {p[1], ']', '\0'}, *close = strstr(p + 2, end);
+
+			p = close ? close + 2 : p + 1;
+		} else {
+			p++;
+		}
+	}
+	return (size_t)(p - s) + (*p == ']');
+}
+
+/* "{3,5}" -> 5, "{3,}" -> 4; 1 when it is none. */
+static double repetition(const char *s)
+{
+	char *end;
+	double from = (double)strtoul(s + 1, &end, 10), to = from;
+
+	if (*end == ',')
+		to = end[1] == '}' ? from + 1 : (double)strtoul(end + 1, &end, 10);
+	return to > from ? to : from > 1 ? from : 1;
+}
+
+static double regex_nodes(const char *s)
+{
+	double outer[REGEX_MAX_DEPTH], sum = 0, last = 0, times;
+	size_t depth = 0, n;
+
+	for (; *s; s += n) {
+		n = 1;
+		times = *s == '+' ? 2 : *s == '{' ? repetition(s) : 1;
+		if (*s == '(') {
+			if (depth == REGEX_MAX_DEPTH)
+				return REGEX_MAX_NODES + 1.0;
+			outer[depth++] = sum;
+			sum = last = 0;
+		} else if (*s == ')' && depth) {
+			last = sum + 1;
+			sum = outer[--depth] + last;
+		} else if (times > 1) {
+			sum += last * (times - 1);
+			last *= times;
+		} else if (!strchr("*?|", *s)) {
+			n = *s == '[' ? bracket_size(s) : *s == '\\' && s[1] ? 2 : 1;
+			last = 1;
+			sum++;
+		}
+	}
+	return sum;
+}
+
 void lt_check_regex(struct lt_conf_check *k, const char *key, const char *value)
 {
 	regex_t re;
@@ -75,6 +142,10 @@ void lt_check_regex(struct lt_conf_check *k, const char *key, const char *value)
 
 	if (!value[0])
 		return;
+	if (regex_nodes(value) > REGEX_MAX_NODES) {
+		lt_conf_reject(k, key, "its repetitions multiply to too much; nest fewer of them");
+		return;
+	}
 	rc = regcomp(&re, value, REG_EXTENDED | REG_NOSUB);
 	if (!rc) {
 		regfree(&re);

@@ -27,42 +27,56 @@ static bool is_database(const char *s)
 	return n > 0 && n <= 5 && !s[n] && atol(s) <= 65535;
 }
 
-static void check(struct lt_conf_check *k, const void *section)
+static void check_unix(struct lt_conf_check *k, const char *path)
 {
-	const struct lt_redis_conf *c = section;
-	const char *rest, *path, *q;
+	size_t n = strcspn(path, "?");
 
-	if (c->username[0] && !c->password[0])
-		lt_conf_reject(k, "username", "a user needs redis.password_file too");
-	if (strchr(c->url, '@')) {
+	if (*path != '/')
+		lt_conf_reject(k, "url", "expected unix:///PATH, with three slashes");
+	else if (n > 107)
+		lt_conf_reject(k, "url", "a socket's path is at most 107 bytes long");
+	else if (path[n] && (strncmp(path + n, "?db=", 4) || !is_database(path + n + 4)))
+		lt_conf_reject(k, "url", "only ?db=NUMBER may follow the path");
+}
+
+/* [user@]host[:port][/database] */
+static void check_tcp(struct lt_conf_check *k, const struct lt_redis_conf *c, const char *text)
+{
+	size_t n = strcspn(text, "/");
+	const char *path = text + n, *at = memrchr(text, '@', n);
+
+	if (at && memchr(text, ':', (size_t)(at - text))) {
 		lt_conf_reject_hidden(k, "url",
-			"credentials do not belong into the URL; use redis.username and "
-			"redis.password_file");
+			"the password does not belong into the URL; use redis.password_file");
 		return;
 	}
-	if (!strncmp(c->url, "unix://", 7)) {
-		rest = c->url + 7;
-		q = strchr(rest, '?');
-		if (*rest != '/')
-			lt_conf_reject(k, "url", "expected unix:///PATH, with three slashes");
-		else if ((q ? (size_t)(q - rest) : strlen(rest)) > 107)
-			lt_conf_reject(k, "url", "a socket's path is at most 107 bytes long");
-		else if (q && (strncmp(q, "?db=", 4) || !is_database(q + 4)))
-			lt_conf_reject(k, "url", "only ?db=NUMBER may follow the path");
-		return;
-	}
-	if (strncmp(c->url, "redis://", 8)) {
-		lt_conf_reject(k, "url",
-			"expected redis://HOST:PORT/DATABASE or unix:///PATH, for example "
-			"redis://127.0.0.1:6379/0");
-		return;
-	}
-	rest = c->url + 8;
-	path = rest + strcspn(rest, "/");
-	lt_check_host_port(k, "url", rest, (size_t)(path - rest), false);
+	if (at && !c->password[0])
+		lt_conf_reject(k, "url", "a user needs redis.password_file too");
+	if (at)
+		text = at + 1;
+	lt_check_host_port(k, "url", text, (size_t)(path - text), false);
 	if (path[0] && path[1] && !is_database(path + 1))
 		lt_conf_reject(
 			k, "url", "the part after the port is a database number, for example /0");
+}
+
+static void check(struct lt_conf_check *k, const void *section)
+{
+	const struct lt_redis_conf *c = section;
+
+	if (c->username[0] && !c->password[0])
+		lt_conf_reject(k, "username", "a user needs redis.password_file too");
+	if (!strncmp(c->url, "unix://", 7))
+		check_unix(k, c->url + 7);
+	else if (!strncmp(c->url, "redis://", 8))
+		check_tcp(k, c, c->url + 8);
+	else if (!strncmp(c->url, "rediss://", 9))
+		lt_conf_reject(k, "url",
+			"TLS to Redis is not in this build; put a tunnel such as stunnel between");
+	else
+		lt_conf_reject_hidden(k, "url",
+			"expected redis://HOST:PORT/DATABASE or unix:///PATH, for example "
+			"redis://127.0.0.1:6379/0");
 }
 
 const struct lt_conf_section lt_redis_section = {
