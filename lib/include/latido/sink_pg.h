@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef LATIDO_SINK_PG_H
+#define LATIDO_SINK_PG_H
+
+#include "latido/consumer.h"
+
+/**
+ * lt_sink_pg_ops - PostgreSQL: one row a snapshot, numbered events exactly once
+ *
+ * Reads the sections postgres, store (retention, partitions_ahead, migrate) and limits. Errors:
+ * RETRY for everything that passes by itself; POISON for an event that PostgreSQL refuses for its
+ * data; CONFIG for refused credentials, a missing database or an unsuitable schema as long as it
+ * has never worked, afterwards RETRY (servers are rebuilt under running stores).
+ */
+extern const struct lt_sink_ops lt_sink_pg_ops;
+
+/** struct lt_migration - one numbered file of schemas/sql, compiled in */
+struct lt_migration {
+	int version;
+	const char *name; /* "0001_tables.sql" */
+	const char *sql;  /* NUL-terminated */
+	size_t size;
+};
+
+/** lt_migrations() - all, ascending by version. */
+const struct lt_migration *lt_migrations(size_t *n);
+
+/**
+ * lt_pg_migrate() - bring the database of @conf to this binary's schema; blocks
+ * @list, @n: what to apply; NULL = lt_migrations().
+ * @applied: out, may be NULL: how many were applied now.
+ *
+ * Each migration in its own transaction, all under an advisory lock: of two stores that start at
+ * once the second waits and then finds them done.
+ * Return: LT_OK; CONFIG: an applied file was changed, or the database is newer than this binary.
+ */
+int lt_pg_migrate(const struct lt_config *conf, const struct lt_migration *list, size_t n,
+	size_t *applied, struct lt_err *err) LT_MUST_CHECK;
+
+#endif

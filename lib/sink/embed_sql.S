@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: MIT */
+/* The migrations of schemas/sql, as they are, with a NUL behind each. Listed in pg_migrate.c. */
+
+	.section .rodata
+#define FILE(symbol, path)                                                                         \
+	.global symbol;                                                                            \
+	.global symbol##_end;                                                                      \
+	symbol : .incbin path;                                                                     \
+	symbol##_end : .byte 0
+
+FILE(lt_sql_0001, "schemas/sql/0001_tables.sql")
+FILE(lt_sql_0002, "schemas/sql/0002_store.sql")
+FILE(lt_sql_0003, "schemas/sql/0003_views.sql")
+
+	.section .note.GNU-stack, "", %progbits

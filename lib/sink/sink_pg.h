@@ -1,0 +1,170 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef LATIDO_SINK_PG_INTERNAL_H
+#define LATIDO_SINK_PG_INTERNAL_H
+
+#include "latido/log.h"
+#include "latido/sink_pg.h"
+#include "latido/stats.h"
+#include "pg_conn.h"
+#include "pg_map.h"
+#include "pg_progress.h"
+
+/*
+ * The parts of the PostgreSQL sink: sink_pg.c (life, put, chores), pg_intern.c (names to ids),
+ * pg_write.c (the transaction), pg_partition.c, pg_migrate.c. All but interrupt runs on the sink's
+ * thread.
+ */
+
+/* A source that numbers in leaps could leave a hole at every step: above this, holes are given up. */
+#define LT_PG_ISLANDS_MAX    4096
+/* Partitions made on demand for late events; beyond, they go to snapshot_stray. */
+#define LT_PG_PARTITIONS_MAX 1000
+
+/** struct lt_pg_source - a row of table source */
+struct lt_pg_source {
+	char *name;
+	int32_t id; /* 0: not known yet */
+	bool device;
+	bool seen; /* last_seen_ns is newer than what the table has */
+	bool asked;
+	int64_t last_seen_ns;
+};
+
+/** struct lt_pg_epoch - a row of tables epoch and progress */
+struct lt_pg_epoch {
+	struct lt_pg_source *source;
+	int64_t epoch; /* 0: unnumbered events */
+	int32_t id;    /* 0: not known yet */
+	bool loaded;   /* have is what the table has */
+	bool asked;
+	bool staged;        /* next is in use */
+	int64_t oldest_seq; /* highest of the batch */
+	struct lt_pg_have have;
+	struct lt_pg_have next; /* with the batch that is being written */
+};
+
+/** struct lt_pg_shape_ids - hangs at lt_shape.user */
+struct lt_pg_shape_ids {
+	uint64_t generation; /* of the connection that looked it up */
+	int64_t mono_ns;     /* when */
+	int32_t id;
+	uint64_t asked; /* serial number of the last put() that looked for it */
+};
+
+/** struct lt_pg_row - one event of the batch that is to be stored */
+struct lt_pg_row {
+	const struct lt_event *event;
+	uint32_t index; /* in the batch */
+	struct lt_pg_epoch *epoch;
+	int32_t shape_id;
+	bool stray;
+	bool skip; /* found to be a duplicate inside the transaction */
+};
+
+struct lt_pg_partition {
+	int64_t lo_us, hi_us; /* timestamptz, [lo, hi) */
+};
+
+struct lt_sink_pg {
+	struct lt_sink sink;
+	const struct lt_config *conf;
+	struct lt_pg pg;
+	uint64_t generation; /* of the caches; each connection has its own */
+	uint64_t serial;     /* of put() */
+
+	struct lt_pg_map sources;           /* by name */
+	struct lt_pg_map epochs;            /* by source and epoch */
+	struct lt_pg_partition *partitions; /* ascending */
+	size_t n_partitions;
+	bool partitions_loaded;
+
+	/* the batch being written */
+	struct lt_pg_row *rows;
+	size_t n_rows, rows_cap;
+	struct lt_pg_epoch **event_epochs; /* of every event of the batch */
+	size_t event_epochs_cap;
+	void **want; /* scratch: what has to be looked up */
+	size_t n_want, want_cap;
+	struct lt_pg_epoch **staged;
+	size_t n_staged, staged_cap;
+	size_t duplicates;
+	struct lt_pg_gaps gaps;
+	struct lt_buf param[8];
+	struct lt_buf copy;
+	bool wrote; /* there was something to commit */
+	uint64_t copied_bytes;
+	size_t holes; /* islands in all loaded epochs */
+
+	/* chores: when each is due */
+	int64_t ahead_due_ns, seen_due_ns, retention_due_ns, hourly_due_ns;
+	int64_t clock_offset_ns; /* wall - monotonic at the last retention */
+	int64_t retention_held_until_ns;
+	struct lt_complaint chore_complaint, lost_complaint;
+};
+
+/* ---- pg_intern.c ---- */
+
+/** lt_pg_forget() - empty all caches. */
+void lt_pg_forget(struct lt_sink_pg *s);
+/**
+ * lt_pg_resolve() - ids and progress of everything that the batch names
+ * @bad: out, class POISON: the first event that names what PostgreSQL refuses.
+ *
+ * Sets event_epochs; commits what is new before the batch itself.
+ */
+int lt_pg_resolve(struct lt_sink_pg *s, const struct lt_batch *b, size_t *bad, struct lt_err *err);
+/** lt_pg_shape_id() - after lt_pg_resolve(). */
+int32_t lt_pg_shape_id(const struct lt_shape *sh);
+/** lt_pg_reload() - forget the progress of the staged epochs: somebody else changed it. */
+void lt_pg_reload(struct lt_sink_pg *s);
+
+/* ---- pg_write.c ---- */
+
+/** lt_pg_stage() - which events are new, and the progress that they make. */
+int lt_pg_stage(
+	struct lt_sink_pg *s, const struct lt_batch *b, int64_t wall_ns, struct lt_err *err);
+/**
+ * lt_pg_write() - one transaction: rows, gaps, progress
+ * Return: LT_ECONFLICT: another store was faster; the transaction is rolled back.
+ */
+int lt_pg_write(struct lt_sink_pg *s, struct lt_err *err);
+/** lt_pg_find_bad() - after a POISON error of lt_pg_write(): which event is it? */
+int lt_pg_find_bad(struct lt_sink_pg *s, size_t *bad, struct lt_err *err);
+/** lt_pg_unstage() - @committed: what was staged is now what the table has. */
+void lt_pg_unstage(struct lt_sink_pg *s, bool committed);
+
+/* ---- pg_partition.c ---- */
+
+/** lt_pg_partition_for() - make sure of the partition. Return: false in @ok = it is one too many. */
+int lt_pg_partition_for(struct lt_sink_pg *s, int64_t time_us, bool *ok, struct lt_err *err);
+void lt_pg_partitions_forget(struct lt_sink_pg *s);
+/** lt_pg_partitions_ahead() - today's and the next days' partitions. */
+int lt_pg_partitions_ahead(struct lt_sink_pg *s, struct lt_err *err);
+/** lt_pg_retention() - drop at most one expired partition. @more: there are others. */
+int lt_pg_retention(struct lt_sink_pg *s, bool *more, struct lt_err *err);
+/** lt_pg_expire_rest() - strays, shapes and epochs that are over. */
+int lt_pg_expire_rest(struct lt_sink_pg *s, struct lt_err *err);
+
+/* ---- pg_migrate.c ---- */
+
+/** lt_pg_schema_apply() - as lt_pg_migrate(), on this connection; @apply false: only check. */
+int lt_pg_schema_apply(struct lt_pg *pg, const struct lt_migration *list, size_t n, bool apply,
+	size_t *applied, struct lt_err *err);
+
+/* ---- sink_pg.c ---- */
+
+struct lt_pg_stats {
+	struct lt_counter events, values, duplicates, strays, commits, bytes, conflicts, gap_events;
+	struct lt_counter batch_1, batch_10, batch_100, batch_1000, batch_more;
+	struct lt_counter partitions_made, partitions_dropped;
+	struct lt_gauge holes;
+	struct lt_hist commit_seconds, event_to_commit_seconds;
+};
+extern struct lt_pg_stats lt_pg_stats;
+
+static inline struct lt_pg_param lt_pg_param_buf(const struct lt_buf *b)
+{
+	return (struct lt_pg_param){b->data, b->len};
+}
+
+#endif
