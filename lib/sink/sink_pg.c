@@ -165,7 +165,9 @@ static void count(struct lt_sink_pg *s, int64_t began_ns)
 		events++;
 		values += r->event->n;
 		strays += r->stray;
-		lt_hist_add(&lt_pg_stats.event_to_commit_seconds, wall_ns - r->event->time_ns);
+		if (!r->stray) /* the clock of a stray's source says nothing about us */
+			lt_hist_add(
+				&lt_pg_stats.event_to_commit_seconds, wall_ns - r->event->time_ns);
 	}
 	for (size_t i = 0; i < s->gaps.n; i++)
 		missing +=
