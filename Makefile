@@ -58,6 +58,8 @@ UNIT_SRCS := $(wildcard tests/unit/*_test.c)
 CONTRACT_SRCS := $(wildcard tests/contract/*_test.c)
 SUPPORT_SRCS := $(wildcard tests/support/*.c)
 BENCH_SRCS := $(wildcard tests/bench/*_bench.c)
+# Programs that integration tests talk to: a C interface on standard input and output.
+TOOL_SRCS := $(wildcard tests/tools/*.c)
 FUZZ_SRCS := $(wildcard tests/fuzz/*_fuzz.c)
 
 objs = $(patsubst %.S,$(B)/%.o,$(patsubst %.c,$(B)/%.o,$(1)))
@@ -70,6 +72,7 @@ BINS := $(HAVE_PROGS:%=$(B)/bin/%)
 UNIT_BINS := $(UNIT_SRCS:tests/unit/%.c=$(B)/unit/%)
 CONTRACT_BINS := $(CONTRACT_SRCS:tests/contract/%.c=$(B)/contract/%)
 BENCH_BINS := $(BENCH_SRCS:tests/bench/%.c=$(B)/bench/%)
+TOOL_BINS := $(TOOL_SRCS:tests/tools/%.c=$(B)/tools/%)
 # Fuzz targets are libFuzzer's: clang, with AddressSanitizer and UndefinedBehaviorSanitizer always.
 FB := $(O)/fuzz
 FUZZ_BINS := $(FUZZ_SRCS:tests/fuzz/%.c=$(FB)/bin/%)
@@ -117,6 +120,9 @@ $(B)/unit/%: $(B)/tests/unit/%.o $(SUPPORT_OBJS) $(ARCHIVE)
 $(B)/contract/%: $(B)/tests/contract/%.o $(SUPPORT_OBJS) $(ARCHIVE)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(ALL_CFLAGS) -o $@ $^ $(LDLIBS) -lcmocka
+$(B)/tools/%: $(B)/tests/tools/%.o $(ARCHIVE)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(ALL_CFLAGS) -o $@ $^ $(LDLIBS)
 $(B)/bench/%: $(B)/tests/bench/%.o $(SUPPORT_OBJS) $(ARCHIVE)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(ALL_CFLAGS) -o $@ $^ $(LDLIBS)
@@ -134,10 +140,11 @@ $(FB)/bin/%: $(FB)/tests/fuzz/%.o $(FB)/liblatido.a
 	@mkdir -p $(@D)
 	$(Q)$(CLANG) -fsanitize=fuzzer,address,undefined -pthread -o $@ $^ $(LDLIBS)
 
-.PHONY: tests-bin fuzz-bin bench-bin
+.PHONY: tests-bin fuzz-bin bench-bin tools-bin
 tests-bin: $(UNIT_BINS) $(CONTRACT_BINS)
 fuzz-bin: $(FUZZ_BINS)
 bench-bin: $(BENCH_BINS)
+tools-bin: $(TOOL_BINS)
 .SECONDARY:
 
 .PHONY: format check-format
@@ -149,7 +156,8 @@ check-format: ## Fail when a C file is not formatted
 
 # Lint: a file is looked at again when its object would be compiled again, or the rules changed.
 .PHONY: lint lint-tidy lint-sh lint-python lint-yaml check-headers
-LINT_SRCS := $(LIB_SRCS) $(MAIN_SRCS) $(UNIT_SRCS) $(CONTRACT_SRCS) $(SUPPORT_SRCS) $(BENCH_SRCS) $(FUZZ_SRCS) infra/doc/confdoc.c
+LINT_SRCS := $(LIB_SRCS) $(MAIN_SRCS) $(UNIT_SRCS) $(CONTRACT_SRCS) $(SUPPORT_SRCS) $(BENCH_SRCS) $(TOOL_SRCS) \
+	$(FUZZ_SRCS) infra/doc/confdoc.c
 lint: lint-tidy lint-sh lint-python lint-yaml ## Run every linter (also: lint-tidy, ...)
 
 lint-tidy: $(LINT_SRCS:%.c=$(O)/lint/tidy/%.ok)

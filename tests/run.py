@@ -207,8 +207,8 @@ SUITES = [
     Suite("contract-asan", binaries("asan", "tests-bin"), cmocka_jobs("contract", "asan")),
     Suite("contract-tsan", binaries("tsan", "tests-bin"), cmocka_jobs("contract", "tsan")),
     Suite("fuzz", [["fuzz-bin"]], fuzz_jobs),
-    Suite("integration-release", binaries("release", "all"), pytest_jobs("release")),
-    Suite("integration-asan", binaries("asan", "all"), pytest_jobs("asan", "not once")),
+    Suite("integration-release", binaries("release", "all", "tools-bin"), pytest_jobs("release")),
+    Suite("integration-asan", binaries("asan", "all", "tools-bin"), pytest_jobs("asan", "not once")),
     Suite("integration-tsan", binaries("tsan", "all"), pytest_jobs("tsan", "threaded and not once")),
 ]
 
