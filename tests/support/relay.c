@@ -52,7 +52,7 @@ static int listen_on(int port)
 
 	a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
 	if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) < 0 ||
-	        bind(fd, (struct sockaddr *)&a, sizeof(a)) < 0 || listen(fd, 64) < 0)
+		bind(fd, (struct sockaddr *)&a, sizeof(a)) < 0 || listen(fd, 64) < 0)
 		die("relay: listen");
 	return fd;
 }
@@ -187,10 +187,10 @@ static void *relay_main(void *arg)
 				continue;
 			p[2 + 2 * i].fd = q->up.from;
 			p[2 + 2 * i].events = (short)((q->up.len ? 0 : POLLIN) |
-			                              (q->down.len && !hold ? POLLOUT : 0));
+						      (q->down.len && !hold ? POLLOUT : 0));
 			p[3 + 2 * i].fd = q->up.to;
 			p[3 + 2 * i].events = (short)((q->down.len || hold ? 0 : POLLIN) |
-			                              (q->up.len ? POLLOUT : 0));
+						      (q->up.len ? POLLOUT : 0));
 		}
 		if (poll(p, sizeof(p) / sizeof(p[0]), -1) < 0 && errno != EINTR)
 			die("relay: poll");
