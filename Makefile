@@ -125,7 +125,7 @@ $(B)/tools/%: $(B)/tests/tools/%.o $(ARCHIVE)
 	$(Q)$(CC) $(ALL_CFLAGS) -o $@ $^ $(LDLIBS)
 $(B)/bench/%: $(B)/tests/bench/%.o $(SUPPORT_OBJS) $(ARCHIVE)
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(ALL_CFLAGS) -o $@ $^ $(LDLIBS)
+	$(Q)$(CC) $(ALL_CFLAGS) -o $@ $^ $(LDLIBS) -lcmocka
 
 FUZZ_LIB_OBJS := $(patsubst %.c,$(FB)/%.o,$(LIB_SRCS)) $(patsubst %.S,$(FB)/%.o,$(ASM_SRCS))
 $(FB)/%.o: %.c
