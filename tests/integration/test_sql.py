@@ -74,7 +74,7 @@ def filled(db):
     for name in ("a", "b"):
         fill(db, name, f"""
             SELECT {NOW} - interval '120 s' + n * interval '1 s', n,
-                ARRAY[CASE WHEN n % 10 = 5 THEN 'NaN' ELSE n END, {counter}, 0]::float8[]
+                ARRAY[CASE WHEN n % 10 = 5 THEN float8 'NaN' ELSE n END, {counter}, 0]::float8[]
             FROM generate_series(0, 119) n""", shape(db))
     return db
 
@@ -178,8 +178,8 @@ QUERIES = {
     "sample": f"SELECT * FROM sample WHERE source = 'n7' AND name = 'load' AND time >= {NOW} - interval '3 hours' "
               f"AND time < {NOW}",
     "all values": f"SELECT * FROM sample WHERE source = 'n7' AND time >= {NOW} - interval '1 hour' AND time < {NOW}",
-    "all sources": f"SELECT o.name, v.* FROM source o CROSS JOIN LATERAL "
-                   f"latido_series(o.name, 'load', '{{}}', {NOW} - interval '1 hour', {NOW}) v",
+    "all sources": f"SELECT o.name, v.* FROM source o CROSS JOIN LATERAL (SELECT max(value), count(*) FROM "
+                   f"latido_series(o.name, 'load', '{{}}', {NOW} - interval '1 hour', {NOW})) v",
 }
 
 
