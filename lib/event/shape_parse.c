@@ -199,14 +199,15 @@ static char *take(struct parse *p, const void *s, size_t n)
 
 static void fill_family(struct parse *p, const struct family *f)
 {
-	const char *keys[LT_LABELS_MAX], *name = take(p, f->name, f->name_len);
+	const char *keys[LT_LABELS_MAX], *name = take(p, f->name, f->name_len), *unit;
 	uint8_t kind = f->kind <= LT_KIND_COUNTER ? (uint8_t)f->kind : LT_KIND_UNKNOWN;
 	struct wire w = f->body;
 	struct wire_field x = {0};
 	size_t rows = n_rows(f);
 
-	*p->metrics = (struct shape_metric){(uint32_t)p->n_series, take(p, f->unit, f->unit_len)};
-	p->metrics += rows > 0;
+	unit = take(p, f->unit, f->unit_len);
+	if (rows)
+		*p->metrics++ = (struct shape_metric){(uint32_t)p->n_series, unit};
 	for (uint32_t k = 0; k < f->n_keys; k++)
 		keys[k] = take(p, f->key[k].s, f->key[k].len);
 	for (size_t row = 0; row < rows; row++) {

@@ -90,6 +90,15 @@ static void parsed(void **state)
 	}
 	assert_true(s->hash == XXH3_64bits(s->bytes, s->size));
 	lt_shape_put(s);
+
+	/* a family without rows at the very end takes no room from what is behind it */
+	s = PARSE(t, "up", "up|k=job|v=node", "empty|K=2|k=x|u=s");
+	assert_non_null(s);
+	assert_int_equal(s->n_series, 2);
+	assert_string_equal(s->series[0].name, "up");
+	assert_string_equal(s->series[1].name, "up");
+	assert_string_equal(s->series[1].text, "up{job=\"node\"}");
+	lt_shape_put(s);
 	lt_shapes_free(t);
 }
 
