@@ -1,0 +1,273 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Processes and threads by state. Reading the stat file of every process is by far the dearest part
+ * of a sample (3.4 us a process), so it is done every agent.processes_interval_ms only; between, the
+ * last counts are shown again.
+ */
+#include <ctype.h>
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "collector.h"
+#include "latido/clock.h"
+
+#define STATES 128
+
+/* Shown even when there is none of them: otherwise each process that runs or sleeps for a moment
+ * would make a new shape. Others join when they were seen once. */
+static const char usual_states[] = "DIRSTZ";
+
+struct counts {
+	uint64_t pids, threads;
+	uint64_t by_process[STATES], by_thread[STATES];
+};
+
+/* getdents64(2) into a buffer that is kept; opendir(3) would allocate 32 KiB a process. */
+struct names {
+	int fd;
+	size_t len, off;
+	_Alignas(struct dirent64) char buf[8192];
+};
+
+struct state {
+	int fd; /* of procfs */
+	struct lt_procfile threads_max, pid_max;
+	struct names pids, tasks;
+	struct counts c;
+	double max_threads, max_pids;
+	bool seen[STATES];
+	bool scanned;
+	int64_t scanned_ns;
+};
+
+static const struct lt_metric metrics[] = {
+	{"node_processes_threads", LT_KIND_GAUGE, "Allocated threads in system"},
+	{"node_processes_max_threads", LT_KIND_GAUGE, "Limit of threads in the system"},
+	{"node_processes_pids", LT_KIND_GAUGE, "Number of PIDs"},
+	{"node_processes_max_processes", LT_KIND_GAUGE, "Number of max PIDs limit"},
+	{"node_processes_state", LT_KIND_GAUGE, "Number of processes in each state."},
+	{"node_processes_threads_state", LT_KIND_GAUGE, "Number of threads in each state."},
+};
+
+static int init(void *state, struct lt_collect_env *env, struct lt_err *err)
+{
+	struct state *s = state;
+	const char *root = env->conf->procfs;
+
+	s->fd = -1;
+	lt_procfile_init(&s->threads_max, lt_collect_path(root, "sys/kernel/threads-max"), true);
+	lt_procfile_init(&s->pid_max, lt_collect_path(root, "sys/kernel/pid_max"), true);
+	for (const char *p = usual_states; *p; p++)
+		s->seen[(unsigned char)*p] = true;
+	s->fd = open(root, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (s->fd < 0)
+		return lt_fail(err, errno == ENOENT ? LT_EAGAIN : LT_EIO, LT_CLS_RETRY,
+			"processes.init", "%s: %s", root, strerror(errno));
+	return LT_OK;
+}
+
+/* Next name that is a number. NULL: end or failure (errno, 0 at the end). */
+static const char *next_pid(struct names *d)
+{
+	for (;;) {
+		const struct dirent64 *e;
+
+		if (d->off >= d->len) {
+			ssize_t n = getdents64(d->fd, d->buf, sizeof(d->buf));
+
+			if (n <= 0) {
+				errno = n < 0 ? errno : 0;
+				return NULL;
+			}
+			d->len = (size_t)n;
+			d->off = 0;
+		}
+		e = (const struct dirent64 *)(d->buf + d->off);
+		d->off += e->d_reclen;
+		if (isdigit((unsigned char)e->d_name[0]))
+			return e->d_name;
+	}
+}
+
+/* "PID (comm) S ..." where comm may hold anything: what counts is behind the last ')'. */
+static bool parse(const char *text, size_t len, unsigned char *process_state, uint64_t *n_threads)
+{
+	const char *p = memrchr(text, ')', len);
+	struct lt_token line, word;
+
+	if (!p)
+		return false;
+	line = (struct lt_token){p + 1, len - (size_t)(p + 1 - text)};
+	if (!lt_scan_word(&line, &word) || word.len != 1 || !isalpha((unsigned char)word.p[0]))
+		return false;
+	*process_state = (unsigned char)word.p[0];
+	for (int field = 4; field <= 20; field++) /* num_threads is field 20 */
+		if (!lt_scan_word(&line, &word))
+			return false;
+	return lt_token_u64(word, n_threads);
+}
+
+/* LT_EAGAIN: the process or thread has ended meanwhile. */
+static int read_stat(int dir, const char *pid, unsigned char *process_state, uint64_t *n_threads,
+	struct lt_err *err)
+{
+	char path[32], text[1024];
+	ssize_t n = 0;
+	int fd, e;
+
+	snprintf(path, sizeof(path), "%.20s/stat", pid);
+	fd = openat(dir, path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0) {
+		e = errno;
+	} else {
+		n = read(fd, text, sizeof(text));
+		e = n < 0 ? errno : 0;
+		close(fd);
+	}
+	if (e == ENOENT || e == ESRCH || e == EACCES || e == ENOTDIR)
+		return LT_EAGAIN;
+	if (e)
+		return lt_fail(
+			err, LT_EIO, LT_CLS_RETRY, "processes.sample", "%s: %s", path, strerror(e));
+	if (n == 0)
+		return LT_EAGAIN;
+	if (!parse(text, (size_t)n, process_state, n_threads))
+		return lt_fail(err, LT_EDATA, LT_CLS_RETRY, "processes.sample",
+			"%s: is not \"PID (name) STATE ...\"", path);
+	return LT_OK;
+}
+
+static int count_threads(
+	struct state *s, const char *pid, unsigned char own, struct counts *c, struct lt_err *err)
+{
+	struct names *d = &s->tasks;
+	char path[32];
+	const char *tid;
+	int rc = LT_OK;
+
+	snprintf(path, sizeof(path), "%.20s/task", pid);
+	d->fd = openat(s->fd, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	d->len = d->off = 0;
+	if (d->fd < 0)
+		return LT_OK; /* ended */
+	while ((tid = next_pid(d))) {
+		unsigned char thread_state = own;
+		uint64_t ignored;
+
+		if (strcmp(tid, pid) != 0) {
+			rc = read_stat(d->fd, tid, &thread_state, &ignored, err);
+			if (rc == LT_EAGAIN) {
+				rc = LT_OK;
+				continue;
+			}
+			if (rc != LT_OK)
+				break;
+		}
+		c->by_thread[thread_state]++;
+	}
+	close(d->fd);
+	return rc;
+}
+
+static int scan(struct state *s, struct lt_err *err)
+{
+	struct counts c = {0};
+	const char *pid;
+
+	s->pids.fd = s->fd;
+	s->pids.len = s->pids.off = 0;
+	if (lseek(s->fd, 0, SEEK_SET) < 0)
+		return lt_fail(err, LT_EIO, LT_CLS_RETRY, "processes.sample", "rewind: %s",
+			strerror(errno));
+	while ((pid = next_pid(&s->pids))) {
+		unsigned char process_state;
+		uint64_t n_threads;
+		int rc = read_stat(s->fd, pid, &process_state, &n_threads, err);
+
+		if (rc == LT_EAGAIN)
+			continue;
+		if (rc != LT_OK)
+			return rc;
+		c.pids++;
+		c.threads += n_threads;
+		c.by_process[process_state]++;
+		if (n_threads == 1)
+			c.by_thread[process_state]++;
+		else if ((rc = count_threads(s, pid, process_state, &c, err)) != LT_OK)
+			return rc;
+	}
+	if (errno != 0)
+		return lt_fail(err, LT_EIO, LT_CLS_RETRY, "processes.sample", "getdents64: %s",
+			strerror(errno));
+	if (c.pids == 0)
+		return lt_fail(err, LT_EDATA, LT_CLS_RETRY, "processes.sample",
+			"no process to be seen: not a procfs, or mounted with hidepid");
+	s->c = c;
+	for (size_t i = 0; i < STATES; i++)
+		s->seen[i] |= c.by_process[i] || c.by_thread[i];
+	return LT_OK;
+}
+
+static void emit_states(const struct state *s, struct lt_snapshot *out,
+	const struct lt_metric *metric, const char *key, const uint64_t *counts)
+{
+	lt_snapshot_family(out, metric->name, metric->kind, &key, 1);
+	for (size_t i = 0; i < STATES; i++) {
+		const char label[2] = {(char)i, '\0'};
+		const char *const labels[] = {label};
+
+		if (s->seen[i])
+			lt_snapshot_row(out, labels, (double)counts[i]);
+	}
+}
+
+static int sample(
+	void *state, struct lt_collect_env *env, struct lt_snapshot *out, struct lt_err *err)
+{
+	struct state *s = state;
+	/* half a tick early is nearer than half a tick late */
+	int64_t every_ns = env->conf->processes_interval_ms * LT_NS_PER_MS -
+			   env->conf->interval_ms * LT_NS_PER_MS / 2;
+	int rc;
+
+	if (!s->scanned || env->mono_ns - s->scanned_ns >= every_ns) {
+		if ((rc = lt_procfile_number(&s->threads_max, &s->max_threads, err)) != LT_OK ||
+			(rc = lt_procfile_number(&s->pid_max, &s->max_pids, err)) != LT_OK ||
+			(rc = scan(s, err)) != LT_OK)
+			return rc;
+		s->scanned = true;
+		s->scanned_ns = env->mono_ns;
+	}
+	lt_snapshot_value(out, metrics[0].name, metrics[0].kind, (double)s->c.threads);
+	lt_snapshot_value(out, metrics[1].name, metrics[1].kind, s->max_threads);
+	lt_snapshot_value(out, metrics[2].name, metrics[2].kind, (double)s->c.pids);
+	lt_snapshot_value(out, metrics[3].name, metrics[3].kind, s->max_pids);
+	emit_states(s, out, &metrics[4], "state", s->c.by_process);
+	emit_states(s, out, &metrics[5], "thread_state", s->c.by_thread);
+	return LT_OK;
+}
+
+static void fini(void *state, struct lt_collect_env *env)
+{
+	struct state *s = state;
+
+	(void)env;
+	lt_procfile_fini(&s->threads_max);
+	lt_procfile_fini(&s->pid_max);
+	if (s->fd > 0)
+		close(s->fd);
+}
+
+const struct lt_collector lt_collector_processes = {
+	.name = "processes",
+	.help = "processes and threads by state",
+	.metrics = metrics,
+	.n_metrics = LT_ARRAY_LEN(metrics),
+	.state_size = sizeof(struct state),
+	.init = init,
+	.sample = sample,
+	.fini = fini,
+};
