@@ -8,7 +8,7 @@ struct lt_agent_queue {
 	size_t max_bytes, bytes, in_flight_bytes, events;
 	struct lt_agent_entry *first, *last;
 	struct lt_agent_entry *unsent; /* the oldest; those before it are in flight */
-	struct lt_queued_shape *shape;  /* of the newest; one reference */
+	struct lt_queued_shape *shape; /* of the newest; one reference */
 };
 
 static size_t cost(const struct lt_agent_entry *e)

@@ -32,7 +32,7 @@ struct lt_queued_shape {
 /** struct lt_agent_entry - one event */
 struct lt_agent_entry {
 	uint64_t seq;
-	bool in_flight;               /* the bus has it */
+	bool in_flight;                /* the bus has it */
 	struct lt_queued_shape *shape; /* NULL: body is all (JSON) */
 	struct lt_agent_entry *next;
 	size_t size;
