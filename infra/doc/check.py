@@ -9,6 +9,7 @@ BIN is the folder with the programs, GENERATED the one with freshly generated fi
 - docs/man/latido.yaml.5.scd or infra/latido.yaml differs from the generated one,
 - a program that is built has no page docs/man/PROGRAM.1.scd,
 - a page lacks an option or command that --help shows, or has an option that --help does not show,
+- a page or README.md names a configuration key that no table has,
 - scdoc refuses a page.
 """
 
@@ -22,6 +23,8 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 PROGRAMS = ("latido", "latido-agent", "latido-hot", "latido-store")
 GENERATED = {"latido.yaml.5.scd": "docs/man/latido.yaml.5.scd", "latido.yaml": "infra/latido.yaml"}
 OPTION = re.compile(r"(?<![\w-])(--[a-z][a-z0-9-]*|-[A-Za-z])(?![\w-])")
+KEY = re.compile(r"(?<![\w/.-])([a-z]+\.[a-z_]+(?:\.[a-z_]+)*)(?![\w/(-])")
+FILE_ENDINGS = {"c", "h", "md", "py", "lua", "sql", "yaml", "sock", "service", "proto", "example", "local"}
 COMMAND = re.compile(r"^  ([a-z][a-z-]+)(?:  | [A-Z\[<-])", re.MULTILINE)
 
 
@@ -75,6 +78,24 @@ def check_page(program, path):
         yield f"{path}: {option} is not in `{name} --help`"
 
 
+def known_keys(page):
+    """Keys, their _file companions and the groups that they stand in, from the generated page."""
+    keys = set(re.findall(r"\*([a-z]+\.[a-z_.]+)\*", unescaped(page)))
+    return keys | {".".join(key.split(".")[:n]) for key in keys for n in range(2, key.count(".") + 1)}
+
+
+def check_keys(folder):
+    keys = known_keys(read(os.path.join(folder, "latido.yaml.5.scd")))
+    sections = {key.split(".")[0] for key in keys}
+    for path in sorted([*glob.glob(os.path.join(ROOT, "docs", "man", "*.scd")), os.path.join(ROOT, "README.md")]):
+        if not os.path.exists(path):
+            continue
+        for key in sorted(set(KEY.findall(unescaped(read(path)))) - keys):
+            section, _, rest = key.partition(".")
+            if section in sections and rest.rpartition(".")[2] not in FILE_ENDINGS:
+                yield f"{os.path.relpath(path, ROOT)}: {key} is no configuration key"
+
+
 def check_scdoc():
     for path in sorted(glob.glob(os.path.join(ROOT, "docs", "man", "*.scd"))):
         run = subprocess.run(["scdoc"], input=read(path), capture_output=True, text=True, timeout=60, check=False)
@@ -86,7 +107,7 @@ def main():
     if len(sys.argv) != 3:
         raise SystemExit(__doc__)
     binaries, generated = sys.argv[1:]
-    problems = [*check_generated(generated), *check_scdoc()]
+    problems = [*check_generated(generated), *check_keys(generated), *check_scdoc()]
     for name in PROGRAMS:
         program = os.path.join(binaries, name)
         if os.path.exists(program):
