@@ -8,6 +8,10 @@
 
 static const char *const encodings[] = {"protobuf", "json", NULL};
 static const char *const shapes[] = {"always", "announced", NULL};
+/* Those of producers/agent/collectors.c; a test compares the two. */
+static const char *const collectors[] = {"cpu", "diskstats", "filesystem", "hwmon", "loadavg",
+	"meminfo", "netdev", "netstat", "pressure", "processes", "sockstat", "stat", "thermal_zone",
+	"time", "timex", "uname", "vmstat", NULL};
 
 static const struct lt_conf_key keys[] = {
 	KEY(STRING, "source", source, "", .max = 128,
@@ -38,9 +42,9 @@ static const struct lt_conf_key keys[] = {
 	KEY(STRING, "rootfs", rootfs, "/", .min = 1, .max = 1024,
 		.help = "Where the host's root is mounted; file systems are measured below it and "
 			"reported without it."),
-	KEY(LIST, "collectors", collectors, "", .min = 1, .max = 64,
-		.help = "The collectors to run; empty: all. latido-agent --list-metrics names "
-			"them."),
+	KEY(LIST, "collectors", collectors, "", .choices = collectors,
+		.help = "The collectors to run; empty: all. latido-agent --list-metrics says what "
+			"they measure."),
 	KEY(DURATION, "processes_interval", processes_interval_ms, "5s", .min = 100, .max = HOUR,
 		.help = "The process table costs most; it is read no more often than this, and the "
 			"last values are sent between."),

@@ -10,6 +10,7 @@
 
 #include <cmocka.h>
 
+#include "../../producers/agent/collector.h"
 #include "../support/conf_schema.h"
 #include "latido/config.h"
 
@@ -353,7 +354,10 @@ static void tables_keep_their_rules(void **state)
 			assert_true(key->help && strlen(key->help) > 5);
 			assert_non_null(strchr(".,", key->help[strlen(key->help) - 1]));
 			assert_true(key->min <= key->max || key->type == LT_CONF_STRING);
-			assert_int_equal(key->type == LT_CONF_ENUM, key->choices != NULL);
+			if (key->choices)
+				assert_true(key->type == LT_CONF_ENUM || key->type == LT_CONF_LIST);
+			else
+				assert_int_not_equal(key->type, LT_CONF_ENUM);
 			if (key->flags & LT_CONF_SECRET)
 				assert_int_equal(key->type, LT_CONF_STRING);
 			for (const char *p = key->name; *p; p++)
@@ -374,6 +378,37 @@ static void tables_keep_their_rules(void **state)
 	while (n)
 		free(names[--n]);
 	free(names);
+}
+
+static void every_collector_can_be_configured(void **state)
+{
+	const struct lt_conf_section *agent = NULL;
+	const char *const *names = NULL;
+	size_t n_names = 0, n_collectors = 0;
+
+	(void)state;
+	for (size_t i = 0; i < lt_config_schema.n_sections; i++) {
+		if (!strcmp(lt_config_schema.sections[i]->name, "agent"))
+			agent = lt_config_schema.sections[i];
+	}
+	assert_non_null(agent);
+	for (size_t i = 0; i < agent->n_keys; i++) {
+		if (!strcmp(agent->keys[i].name, "collectors"))
+			names = agent->keys[i].choices;
+	}
+	assert_non_null(names);
+	while (names[n_names])
+		n_names++;
+	for (; lt_collectors_all[n_collectors]; n_collectors++) {
+		size_t i = 0;
+
+		while (i < n_names && strcmp(names[i], lt_collectors_all[n_collectors]->name))
+			i++;
+		if (i == n_names)
+			fail_msg("lib/conf/agent.c lacks the collector %s",
+				lt_collectors_all[n_collectors]->name);
+	}
+	assert_int_equal(n_names, n_collectors);
 }
 
 static void product_defaults(void **state)
@@ -468,6 +503,8 @@ static void product_checks(void **state)
 			"agent.netdev_ignore_devices: its repetitions multiply"},
 		{"agent: {netdev_ignore_devices: \"^(a{1,3}|[]+{]+|\\\\d+|[[:alpha:]]{2,})+$\"}",
 			NULL},
+		{"agent: {collectors: [cpu, meminfo]}", NULL},
+		{"agent: {collectors: [cpu, memnfo]}", "\"memnfo\"; did you mean meminfo?"},
 		{"hot: {max_rate_hz: 0}", "hot.max_rate_hz: must be at least 0.001"},
 		{"hot: {max_rate_hz: 0.2}", NULL},
 		{"store: {retention: 0}", NULL},
@@ -500,6 +537,7 @@ int main(void)
 		cmocka_unit_test(sample_text),
 		cmocka_unit_test(the_page_has_every_key),
 		cmocka_unit_test(tables_keep_their_rules),
+		cmocka_unit_test(every_collector_can_be_configured),
 		cmocka_unit_test(product_defaults),
 		cmocka_unit_test(product_checks),
 	};
