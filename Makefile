@@ -65,7 +65,8 @@ FUZZ_SRCS := $(wildcard tests/fuzz/*_fuzz.c)
 objs = $(patsubst %.S,$(B)/%.o,$(patsubst %.c,$(B)/%.o,$(1)))
 LIB_OBJS := $(call objs,$(LIB_SRCS) $(ASM_SRCS))
 ARCHIVE := $(B)/liblatido.a
-SUPPORT_OBJS := $(call objs,$(SUPPORT_SRCS))
+# An archive too, so that a test links only the helpers that it uses.
+SUPPORT := $(B)/libsupport.a
 # A program whose main.c is not there is not built: main.c is what makes it one.
 HAVE_PROGS := $(foreach p,$(PROGS),$(if $(wildcard $($(p)_MAIN)),$(p)))
 BINS := $(HAVE_PROGS:%=$(B)/bin/%)
@@ -106,6 +107,9 @@ $(ARCHIVE): $(LIB_OBJS)
 	$(if $(V),,@echo "  AR      $@")
 	$(Q)rm -f $@ && ar qcs $@ $^
 
+$(SUPPORT): $(call objs,$(SUPPORT_SRCS))
+	$(Q)rm -f $@ && ar qcs $@ $^
+
 define prog_rule
 $(B)/bin/$(1): $$(call objs,$$($(1)_MAIN)) $(ARCHIVE)
 	@mkdir -p $$(@D)
@@ -114,16 +118,16 @@ $(B)/bin/$(1): $$(call objs,$$($(1)_MAIN)) $(ARCHIVE)
 endef
 $(foreach p,$(HAVE_PROGS),$(eval $(call prog_rule,$(p))))
 
-$(B)/unit/%: $(B)/tests/unit/%.o $(SUPPORT_OBJS) $(ARCHIVE)
+$(B)/unit/%: $(B)/tests/unit/%.o $(SUPPORT) $(ARCHIVE)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(ALL_CFLAGS) -o $@ $^ $(LDLIBS) -lcmocka
-$(B)/contract/%: $(B)/tests/contract/%.o $(SUPPORT_OBJS) $(ARCHIVE)
+$(B)/contract/%: $(B)/tests/contract/%.o $(SUPPORT) $(ARCHIVE)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(ALL_CFLAGS) -o $@ $^ $(LDLIBS) -lcmocka
 $(B)/tools/%: $(B)/tests/tools/%.o $(ARCHIVE)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(ALL_CFLAGS) -o $@ $^ $(LDLIBS)
-$(B)/bench/%: $(B)/tests/bench/%.o $(SUPPORT_OBJS) $(ARCHIVE)
+$(B)/bench/%: $(B)/tests/bench/%.o $(SUPPORT) $(ARCHIVE)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(ALL_CFLAGS) -o $@ $^ $(LDLIBS) -lcmocka
 
