@@ -14,9 +14,9 @@ static const struct {
 	const char *scheme;
 	const struct lt_bus_ops *ops;
 } transports[] = {
-        {"mqtt", &lt_bus_mqtt_ops},
-        {"mqtts", &lt_bus_mqtt_ops},
-        {"mem", &lt_bus_mem_ops},
+	{"mqtt", &lt_bus_mqtt_ops},
+	{"mqtts", &lt_bus_mqtt_ops},
+	{"mem", &lt_bus_mem_ops},
 };
 
 static const struct lt_bus_ops *find_ops(const char *scheme)
@@ -32,14 +32,14 @@ static int check_options(const struct lt_bus_options *opt, struct lt_err *err)
 	for (size_t i = 0; i < opt->n_topics; i++)
 		if (!lt_topic_filter_valid(opt->topics[i]))
 			return lt_fail(err, LT_ECONF, LT_CLS_CONFIG, "bus.new",
-			        "'%.100s' is not a topic filter: '+' must be a whole level and '#' "
-			        "the last one",
-			        opt->topics[i]);
+				"'%.100s' is not a topic filter: '+' must be a whole level and '#' "
+				"the last one",
+				opt->topics[i]);
 	return LT_OK;
 }
 
 struct lt_bus *lt_bus_new(const struct lt_bus_conf *conf, const struct lt_bus_options *opt,
-        const struct lt_bus_handler *handler, struct lt_loop *loop, struct lt_err *err)
+	const struct lt_bus_handler *handler, struct lt_loop *loop, struct lt_err *err)
 {
 	const struct lt_bus_ops *ops;
 	struct lt_bus_url url;
@@ -50,9 +50,9 @@ struct lt_bus *lt_bus_new(const struct lt_bus_conf *conf, const struct lt_bus_op
 	ops = find_ops(url.scheme);
 	if (!ops) {
 		lt_fail(err, LT_ECONF, LT_CLS_CONFIG, "bus.new",
-		        "bus.url: unknown scheme '%s'; known are mqtt://host:port, "
-		        "mqtts://host:port and mem://name",
-		        url.scheme);
+			"bus.url: unknown scheme '%s'; known are mqtt://host:port, "
+			"mqtts://host:port and mem://name",
+			url.scheme);
 		return NULL;
 	}
 	b = lt_calloc(1, ops->size);
@@ -86,12 +86,12 @@ int lt_bus_publish(struct lt_bus *b, const struct lt_bus_out *m, struct lt_err *
 {
 	if (!lt_topic_valid(m->topic))
 		return lt_fail(err, LT_EDATA, LT_CLS_POISON, "bus.publish",
-		        "'%.100s' cannot be a topic: it must be 1 to 65535 bytes of UTF-8 without "
-		        "'+', '#' and control characters",
-		        m->topic);
+			"'%.100s' cannot be a topic: it must be 1 to 65535 bytes of UTF-8 without "
+			"'+', '#' and control characters",
+			m->topic);
 	if (m->content_type && !lt_text_valid(m->content_type, strlen(m->content_type)))
 		return lt_fail(err, LT_EDATA, LT_CLS_POISON, "bus.publish",
-		        "the content type is not printable UTF-8");
+			"the content type is not printable UTF-8");
 	return b->ops->publish(b, m, err);
 }
 

@@ -97,15 +97,16 @@ static void dispatch(void *arg)
 		acked = o->next_done;
 		if (o->code != LT_OK)
 			lt_fail(&err, o->code, o->code == LT_EAUTH ? LT_CLS_CONFIG : LT_CLS_POISON,
-			        "mem.publish", "the broker refuses a message to '%.200s'",
-			        o->m.topic);
+				"mem.publish", "the broker refuses a message to '%.200s'",
+				o->m.topic);
 		if (!o->m.at_most_once && h->delivered)
 			h->delivered(h->arg, o->m.token, o->code, o->code ? &err : NULL);
 		free(o);
 	}
 	if (lost) {
 		if (lost->takeover)
-			lt_takeover_note(&b->takeovers, lt_mono_ns(), b->client_id, &lost->err);
+			lt_takeover_note(
+				&b->takeovers, lt_mono_ns(), b->client_id, true, &lost->err);
 		reconnect_later(b, &lost->err);
 		free(lost);
 	}
@@ -157,13 +158,13 @@ static int mem_publish(struct lt_bus *base, const struct lt_bus_out *m, struct l
 	pthread_mutex_lock(&mem_lock);
 	if (b->broker->limit_bytes && m->size > b->broker->limit_bytes) {
 		rc = lt_fail(err, LT_EDATA, LT_CLS_POISON, "mem.publish",
-		        "a message of %zu bytes is larger than the broker takes (%zu bytes)",
-		        m->size, b->broker->limit_bytes);
+			"a message of %zu bytes is larger than the broker takes (%zu bytes)",
+			m->size, b->broker->limit_bytes);
 	} else if (!has_room(b)) {
 		b->want_writable = true;
 		rc = lt_fail(err, LT_EFULL, LT_CLS_RETRY, "mem.publish",
-		        b->connected ? "mqtt.max_inflight messages wait for an answer"
-		                     : "not connected");
+			b->connected ? "mqtt.max_inflight messages wait for an answer"
+				     : "not connected");
 	} else {
 		lt_outq_add(&b->out, lt_out_new(m));
 		mem_bus_pump(b);
@@ -237,15 +238,15 @@ static void mem_fini(struct lt_bus *base)
 }
 
 const struct lt_bus_ops lt_bus_mem_ops = {
-        .scheme = "mem",
-        .size = sizeof(struct mem_bus),
-        .caps = LT_BUS_RETAIN,
-        .init = mem_init,
-        .open = mem_open,
-        .publish = mem_publish,
-        .poll = mem_poll,
-        .done = mem_done,
-        .inflight = mem_inflight,
-        .stop_reading = mem_stop_reading,
-        .fini = mem_fini,
+	.scheme = "mem",
+	.size = sizeof(struct mem_bus),
+	.caps = LT_BUS_RETAIN,
+	.init = mem_init,
+	.open = mem_open,
+	.publish = mem_publish,
+	.poll = mem_poll,
+	.done = mem_done,
+	.inflight = mem_inflight,
+	.stop_reading = mem_stop_reading,
+	.fini = mem_fini,
 };

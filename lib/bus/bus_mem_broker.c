@@ -74,7 +74,7 @@ static struct item *item_new(const struct lt_bus_out *m)
 	struct item *it = lt_calloc(1, sizeof(*it));
 
 	it->in = lt_in_new(m->topic, strlen(m->topic), m->data, m->size, m->content_type,
-	        m->content_type ? strlen(m->content_type) : 0);
+		m->content_type ? strlen(m->content_type) : 0);
 	it->expires_ns = m->expiry_s ? lt_mono_ns() + m->expiry_s * LT_NS_PER_S : 0;
 	return it;
 }
@@ -90,7 +90,7 @@ void mem_session_pump(struct session *s)
 	struct mem_bus *b = s->bus;
 
 	while (s->queue && b && b->connected && !b->stopped &&
-	        b->in.held_bytes < (size_t)b->base.conf->queue_bytes) {
+		b->in.held_bytes < (size_t)b->base.conf->queue_bytes) {
 		struct item *it = s->queue;
 
 		s->queue = it->next;
@@ -163,9 +163,9 @@ static void send_retained(struct broker *k, struct session *s)
 {
 	for (struct item *r = k->retained; r; r = r->next) {
 		struct lt_bus_out m = {.topic = r->in->m.topic,
-		        .data = r->in->m.data,
-		        .size = r->in->m.size,
-		        .content_type = r->in->m.content_type};
+			.data = r->in->m.data,
+			.size = r->in->m.size,
+			.content_type = r->in->m.content_type};
 		struct item *it;
 
 		if (expired(r) || !session_wants(s, m.topic))
@@ -199,9 +199,9 @@ void mem_disconnect(struct mem_bus *b, const struct lt_err *err, bool takeover)
 	lt_outq_rewind(&b->out);
 	if (err) {
 		struct lt_bus_out m = {.topic = b->will_topic,
-		        .data = b->will.data,
-		        .size = b->will.len,
-		        .retain = true};
+			.data = b->will.data,
+			.size = b->will.len,
+			.retain = true};
 
 		if (m.topic)
 			route(b->broker, &m);

@@ -11,6 +11,8 @@
 #define PAYLOAD_MAX_BYTES (268435455u - 3 * 65536u)
 /* A connection that held this long is no reason to wait longer for the next one. */
 #define STABLE_NS         (5 * LT_NS_PER_S)
+/* A connection that the broker closed when it was this young may have been taken over. */
+#define YOUNG_NS          (30 * LT_NS_PER_S)
 /* lt_bus_free(): how long to wait for outstanding answers, and for everything. */
 #define FREE_ACKS_NS      (800 * LT_NS_PER_MS)
 #define FREE_ALL_NS       (1800 * LT_NS_PER_MS)
@@ -104,7 +106,7 @@ static void report_up(struct mq_bus *b, bool again)
 	b->reported_up = true;
 	if (b->base.handler.state)
 		b->base.handler.state(
-		        b->base.handler.arg, true, reads(b) && b->c[MQ_RX].session, NULL);
+			b->base.handler.arg, true, reads(b) && b->c[MQ_RX].session, NULL);
 }
 
 /* ---- one connection ---- */
@@ -178,10 +180,10 @@ static void client_timer(void *arg)
 		client_connect(c);
 	} else if (c->state == MQ_CONNECTING || c->state == MQ_SUBSCRIBING) {
 		lt_fail(&err, LT_ETIMEOUT, LT_CLS_RETRY, "mqtt.connect",
-		        "the broker at %s:%d did not answer within %lld ms "
-		        "(bus.mqtt.connect_timeout)",
-		        c->bus->core->host, c->bus->core->port,
-		        (long long)c->bus->base.conf->mqtt.connect_timeout_ms);
+			"the broker at %s:%d did not answer within %lld ms "
+			"(bus.mqtt.connect_timeout)",
+			c->bus->core->host, c->bus->core->port,
+			(long long)c->bus->base.conf->mqtt.connect_timeout_ms);
 		client_failed(c, &err);
 	}
 }
@@ -211,9 +213,9 @@ static size_t varint_bytes(size_t n)
 static size_t packet_bytes(const struct lt_bus_out *m)
 {
 	size_t props =
-	        2 + (m->content_type ? 3 + strlen(m->content_type) : 0) + (m->expiry_s ? 5 : 0);
+		2 + (m->content_type ? 3 + strlen(m->content_type) : 0) + (m->expiry_s ? 5 : 0);
 	size_t n = 2 + strlen(m->topic) + (m->at_most_once ? 0 : 2) + varint_bytes(props) + props +
-	           m->size;
+		   m->size;
 
 	return 1 + varint_bytes(n) + n;
 }
@@ -224,13 +226,13 @@ static int check_size(const struct mq_bus *b, const struct lt_bus_out *m, struct
 
 	if (m->size > PAYLOAD_MAX_BYTES)
 		return lt_fail(err, LT_EDATA, LT_CLS_POISON, "mqtt.publish",
-		        "a message of %zu bytes is too large for MQTT", m->size);
+			"a message of %zu bytes is too large for MQTT", m->size);
 	bytes = packet_bytes(m);
 	if (b->max_packet && bytes > b->max_packet)
 		return lt_fail(err, LT_EDATA, LT_CLS_POISON, "mqtt.publish",
-		        "a message of %zu bytes to '%.100s' is larger than the broker takes (%u "
-		        "bytes; max_packet_size of Mosquitto)",
-		        bytes, m->topic, b->max_packet);
+			"a message of %zu bytes to '%.100s' is larger than the broker takes (%u "
+			"bytes; max_packet_size of Mosquitto)",
+			bytes, m->topic, b->max_packet);
 	return LT_OK;
 }
 
@@ -354,6 +356,15 @@ static void on_closed(struct mq_client *c)
 		client_connect(c);
 }
 
+/* A broker that is restarted or cannot be reached refuses us in between: see MQ_EV_FAILED. */
+static void note_takeover(struct mq_client *c, struct mq_ev *ev)
+{
+	int64_t now = lt_mono_ns();
+
+	if (ev->takeover || (ev->silent && c->state == MQ_UP && now - c->up_ns < YOUNG_NS))
+		lt_takeover_note(&c->takeovers, now, c->w->client_id, ev->takeover, &ev->err);
+}
+
 static void on_event(struct mq_bus *b, struct mq_ev *ev)
 {
 	struct mq_client *c = &b->c[ev->role];
@@ -372,11 +383,11 @@ static void on_event(struct mq_bus *b, struct mq_ev *ev)
 		client_up(c);
 		break;
 	case MQ_EV_LOST:
-		if (ev->takeover)
-			lt_takeover_note(&c->takeovers, lt_mono_ns(), c->w->client_id, &ev->err);
+		note_takeover(c, ev);
 		client_failed(c, &ev->err);
 		break;
 	case MQ_EV_FAILED:
+		c->takeovers.n = 0;
 		client_failed(c, &ev->err);
 		break;
 	case MQ_EV_PAUSED:
@@ -464,7 +475,7 @@ static int mq_init(struct lt_bus *base, const struct lt_bus_options *opt, struct
 		c->role = (enum mq_role)i;
 		lt_timer_init(&c->timer, base->loop, client_timer, c);
 		lt_backoff_init(
-		        &c->backoff, base->conf->backoff_base_ms, base->conf->backoff_cap_ms);
+			&c->backoff, base->conf->backoff_base_ms, base->conf->backoff_cap_ms);
 	}
 	return LT_OK;
 }
@@ -510,9 +521,9 @@ static int mq_publish(struct lt_bus *base, const struct lt_bus_out *m, struct lt
 	if (!has_room(b)) {
 		b->want_writable = true;
 		return lt_fail(err, LT_EFULL, LT_CLS_RETRY, "mqtt.publish",
-		        b->c[MQ_TX].state == MQ_UP
-		                ? "mqtt.max_inflight messages wait for the broker's answer"
-		                : "not connected to the broker");
+			b->c[MQ_TX].state == MQ_UP
+				? "mqtt.max_inflight messages wait for the broker's answer"
+				: "not connected to the broker");
 	}
 	o = lt_out_new(m);
 	o->owner = b->core;
@@ -644,15 +655,15 @@ static void mq_fini(struct lt_bus *base)
 }
 
 const struct lt_bus_ops lt_bus_mqtt_ops = {
-        .scheme = "mqtt",
-        .size = sizeof(struct mq_bus),
-        .caps = LT_BUS_RETAIN,
-        .init = mq_init,
-        .open = mq_open,
-        .publish = mq_publish,
-        .poll = mq_poll,
-        .done = mq_done,
-        .inflight = mq_inflight,
-        .stop_reading = mq_stop_reading,
-        .fini = mq_fini,
+	.scheme = "mqtt",
+	.size = sizeof(struct mq_bus),
+	.caps = LT_BUS_RETAIN,
+	.init = mq_init,
+	.open = mq_open,
+	.publish = mq_publish,
+	.poll = mq_poll,
+	.done = mq_done,
+	.inflight = mq_inflight,
+	.stop_reading = mq_stop_reading,
+	.fini = mq_fini,
 };

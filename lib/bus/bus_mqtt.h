@@ -63,7 +63,8 @@ struct mq_ev {
 	bool session;        /* UP: the broker knows our session */
 	uint32_t max_packet; /* UP: 0 = no limit */
 	uint32_t window;     /* UP: Receive Maximum */
-	bool takeover;       /* LOST */
+	bool takeover;       /* LOST: the broker said so */
+	bool silent;         /* LOST: without a reason */
 	struct lt_err err;   /* FAILED, LOST */
 };
 
@@ -145,7 +146,7 @@ struct mq_core {
 
 /** mq_core_new() - copies what the workers need of @conf, which may be gone before them. */
 struct mq_core *mq_core_new(const struct lt_bus_conf *conf, const struct lt_bus_url *url,
-        const struct lt_bus_options *opt);
+	const struct lt_bus_options *opt);
 /** mq_core_put() - drop one reference; called without the lock. */
 void mq_core_put(struct mq_core *core);
 /** mq_post() - queue an event for the loop; takes the lock. Return: the event's copy is owned. */

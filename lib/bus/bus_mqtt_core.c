@@ -27,7 +27,7 @@ static void init_cond(pthread_cond_t *c)
  * again; a publishing connection beside it gets another one.
  */
 static void init_worker(struct mq_core *core, enum mq_role role, const struct lt_bus_conf *conf,
-        const struct lt_bus_options *opt)
+	const struct lt_bus_options *opt)
 {
 	struct mq_worker *w = &core->w[role];
 	int64_t keepalive_s = (conf->mqtt.keepalive_ms + 999) / 1000;
@@ -36,8 +36,8 @@ static void init_worker(struct mq_core *core, enum mq_role role, const struct lt
 	w->role = role;
 	w->send_end = &w->send;
 	w->keepalive_s = (uint32_t)(keepalive_s < 1       ? 1
-	                            : keepalive_s > 65535 ? 65535
-	                                                  : keepalive_s);
+				    : keepalive_s > 65535 ? 65535
+							  : keepalive_s);
 	w->client_id = lt_bus_client_id(conf, opt->comp);
 	w->clean_start = true;
 	if (role == MQ_TX && opt->n_topics > 0) {
@@ -56,7 +56,7 @@ static void init_worker(struct mq_core *core, enum mq_role role, const struct lt
 }
 
 struct mq_core *mq_core_new(const struct lt_bus_conf *conf, const struct lt_bus_url *url,
-        const struct lt_bus_options *opt)
+	const struct lt_bus_options *opt)
 {
 	struct mq_core *c = lt_calloc(1, sizeof(*c));
 
@@ -286,7 +286,7 @@ int mq_worker_start(struct mq_worker *w, struct lt_err *err)
 	if (rc != 0) {
 		mq_core_put(c);
 		return lt_fail(err, LT_EIO, LT_CLS_FATAL, "mqtt.thread",
-		        "cannot start a thread: %s", strerror(rc));
+			"cannot start a thread: %s", strerror(rc));
 	}
 	w->started = true;
 	return LT_OK;

@@ -27,7 +27,7 @@ static MQTTAsync anchor;
 static void make_anchor(void)
 {
 	MQTTAsync_create(
-	        &anchor, "tcp://127.0.0.1:1", "latido-anchor", MQTTCLIENT_PERSISTENCE_NONE, NULL);
+		&anchor, "tcp://127.0.0.1:1", "latido-anchor", MQTTCLIENT_PERSISTENCE_NONE, NULL);
 }
 
 /* ---- what paho tells us; paho's threads, paho's lock held ---- */
@@ -72,11 +72,11 @@ static void on_lost(void *ctx, char *cause)
 {
 	struct mq_link *l = ctx;
 	struct mq_core *c = l->w->core;
-	struct mq_ev ev = {0};
+	struct mq_ev ev = {.silent = true};
 
 	(void)cause; /* paho 1.3.12 always passes NULL */
 	lt_fail(&ev.err, LT_EIO, LT_CLS_RETRY, "mqtt.connect",
-	        "the connection to the broker at %s:%d was lost", c->host, c->port);
+		"the connection to the broker at %s:%d was lost", c->host, c->port);
 	lost(l, &ev);
 }
 
@@ -110,19 +110,19 @@ static void on_up(void *ctx, MQTTAsync_successData5 *data)
 	ev.session = data->alt.connect.sessionPresent;
 	if (MQTTProperties_hasProperty(&data->properties, MQTTPROPERTY_CODE_RECEIVE_MAXIMUM)) {
 		n = MQTTProperties_getNumericValue(
-		        &data->properties, MQTTPROPERTY_CODE_RECEIVE_MAXIMUM);
+			&data->properties, MQTTPROPERTY_CODE_RECEIVE_MAXIMUM);
 		if (n > 0)
 			ev.window = (uint32_t)n;
 	}
 	if (MQTTProperties_hasProperty(&data->properties, MQTTPROPERTY_CODE_MAXIMUM_PACKET_SIZE))
 		ev.max_packet = (uint32_t)MQTTProperties_getNumericValue(
-		        &data->properties, MQTTPROPERTY_CODE_MAXIMUM_PACKET_SIZE);
+			&data->properties, MQTTPROPERTY_CODE_MAXIMUM_PACKET_SIZE);
 	pthread_mutex_lock(&w->core->lock);
 	l->up = true;
 	/* paho does not know Server Keep Alive; the next connection will comply. */
 	if (MQTTProperties_hasProperty(&data->properties, MQTTPROPERTY_CODE_SERVER_KEEP_ALIVE)) {
 		n = MQTTProperties_getNumericValue(
-		        &data->properties, MQTTPROPERTY_CODE_SERVER_KEEP_ALIVE);
+			&data->properties, MQTTPROPERTY_CODE_SERVER_KEEP_ALIVE);
 		if (n > 0 && (uint32_t)n < w->keepalive_s)
 			w->keepalive_s = (uint32_t)n;
 	}
@@ -139,7 +139,7 @@ static void on_not_up(void *ctx, MQTTAsync_failureData5 *data)
 	if (finish_locked(l)) {
 		l->fail_code = data->code;
 		snprintf(l->fail_text, sizeof(l->fail_text), "%s",
-		        data->message ? data->message : "");
+			data->message ? data->message : "");
 		l->diagnose = true;
 		pthread_cond_signal(&l->w->work);
 	}
@@ -162,10 +162,10 @@ static int on_tls_error(const char *str, size_t len, void *ctx)
 	pthread_mutex_lock(&c->lock);
 	if (!l->tls_text[0])
 		snprintf(l->tls_text, sizeof(l->tls_text), "%.*s",
-		        (int)(memchr(p, ':', (size_t)(end - p))
-		                        ? (const char *)memchr(p, ':', (size_t)(end - p)) - p
-		                        : end - p),
-		        p);
+			(int)(memchr(p, ':', (size_t)(end - p))
+					? (const char *)memchr(p, ':', (size_t)(end - p)) - p
+					: end - p),
+			p);
 	pthread_mutex_unlock(&c->lock);
 	return 1;
 }
@@ -187,11 +187,11 @@ static void on_subscribed(void *ctx, MQTTAsync_successData5 *data)
 
 	for (size_t i = 0; c->n_topics > 1 && i < c->n_topics; i++) {
 		if ((int)i >= data->alt.sub.reasonCodeCount ||
-		        data->alt.sub.reasonCodes[i] >= MQTTREASONCODE_UNSPECIFIED_ERROR) {
+			data->alt.sub.reasonCodes[i] >= MQTTREASONCODE_UNSPECIFIED_ERROR) {
 			subscribe_failed(l, c->topics[i],
-			        (int)i < data->alt.sub.reasonCodeCount
-			                ? (int)data->alt.sub.reasonCodes[i]
-			                : MQTTREASONCODE_UNSPECIFIED_ERROR);
+				(int)i < data->alt.sub.reasonCodeCount
+					? (int)data->alt.sub.reasonCodes[i]
+					: MQTTREASONCODE_UNSPECIFIED_ERROR);
 			return;
 		}
 	}
@@ -244,18 +244,18 @@ static void on_not_sent(void *ctx, MQTTAsync_failureData5 *data)
 	if (data->code != 0 || data->reasonCode < MQTTREASONCODE_UNSPECIFIED_ERROR)
 		return;
 	done(o, data->reasonCode == MQTTREASONCODE_NOT_AUTHORIZED ? LT_EAUTH : LT_EDATA,
-	        data->reasonCode);
+		data->reasonCode);
 }
 
 static struct lt_in *copy_message(const char *topic, int topic_len, MQTTAsync_message *msg)
 {
 	MQTTProperty *type =
-	        MQTTProperties_getProperty(&msg->properties, MQTTPROPERTY_CODE_CONTENT_TYPE);
+		MQTTProperties_getProperty(&msg->properties, MQTTPROPERTY_CODE_CONTENT_TYPE);
 	struct lt_in *in;
 
 	in = lt_in_new(topic, topic_len > 0 ? (size_t)topic_len : strlen(topic), msg->payload,
-	        (size_t)msg->payloadlen, type ? type->value.data.data : NULL,
-	        type ? (size_t)type->value.data.len : 0);
+		(size_t)msg->payloadlen, type ? type->value.data.data : NULL,
+		type ? (size_t)type->value.data.len : 0);
 	in->m.retained = msg->retained;
 	in->m.redelivered = msg->dup;
 	return in;
@@ -332,15 +332,15 @@ static int check_file(const char *key, const char *path, struct lt_err *err)
 {
 	if (path[0] && access(path, R_OK) < 0)
 		return lt_fail(err, LT_ECONF, LT_CLS_CONFIG, "mqtt.tls",
-		        "bus.mqtt.%s: cannot read '%.200s': %s", key, path, strerror(errno));
+			"bus.mqtt.%s: cannot read '%.200s': %s", key, path, strerror(errno));
 	return LT_OK;
 }
 
 static int check_files(const struct mq_core *c, struct lt_err *err)
 {
 	if (check_file("ca_file", c->ca_file, err) < 0 ||
-	        check_file("cert_file", c->cert_file, err) < 0 ||
-	        check_file("key_file", c->key_file, err) < 0)
+		check_file("cert_file", c->cert_file, err) < 0 ||
+		check_file("key_file", c->key_file, err) < 0)
 		return err->code;
 	return LT_OK;
 }
@@ -378,7 +378,7 @@ static int make_uri(struct mq_link *l, char *uri, size_t size, struct lt_err *er
 		bool v6 = strchr(host, ':') != NULL;
 
 		snprintf(uri, size, "%s://%s%s%s:%d", c->tls ? "ssl" : "tcp", v6 ? "[" : "", host,
-		        v6 ? "]" : "", c->port);
+			v6 ? "]" : "", c->port);
 	}
 	freeaddrinfo(res);
 	return rc == 0 ? LT_OK : mq_err_resolve(c, rc, err);
@@ -468,7 +468,7 @@ void mq_link_open(struct mq_link *l)
 	opts.maxBufferedMessages = 65535; /* never reached: our window is smaller */
 	opts.persistQoS0 = 0;
 	rc = MQTTAsync_createWithOptions(
-	        &handle, uri, l->w->client_id, MQTTCLIENT_PERSISTENCE_NONE, NULL, &opts);
+		&handle, uri, l->w->client_id, MQTTCLIENT_PERSISTENCE_NONE, NULL, &opts);
 	l->handle = handle;
 	if (rc == MQTTASYNC_SUCCESS) {
 		MQTTAsync_setConnectionLostCallback(handle, l, on_lost);
@@ -480,8 +480,8 @@ void mq_link_open(struct mq_link *l)
 		const char *text = MQTTAsync_strerror(rc);
 
 		lt_fail(&err, LT_ECONF, LT_CLS_CONFIG, "mqtt.connect",
-		        "cannot connect to %s:%d with this configuration: %s (%d)", c->host,
-		        c->port, text ? text : "unknown error", rc);
+			"cannot connect to %s:%d with this configuration: %s (%d)", c->host,
+			c->port, text ? text : "unknown error", rc);
 		open_failed(l, &err);
 	}
 }
@@ -506,15 +506,15 @@ void mq_link_diagnose(struct mq_link *l)
 		mq_err_tls(c, "", &ev.err);
 	} else if (c->tls && !c->cert_file[0]) {
 		lt_fail(&ev.err, LT_EAUTH, LT_CLS_CONFIG, "mqtt.tls",
-		        "the broker at %s:%d closed the connection after the TLS handshake; it "
-		        "probably wants a client certificate (bus.mqtt.cert_file, "
-		        "bus.mqtt.key_file)",
-		        c->host, c->port);
+			"the broker at %s:%d closed the connection after the TLS handshake; it "
+			"probably wants a client certificate (bus.mqtt.cert_file, "
+			"bus.mqtt.key_file)",
+			c->host, c->port);
 	} else {
 		lt_fail(&ev.err, LT_EIO, LT_CLS_RETRY, "mqtt.connect",
-		        "the broker at %s:%d closed the connection before it answered; if that "
-		        "lasts, check that the port speaks MQTT %s",
-		        c->host, c->port, c->tls ? "over TLS" : "without TLS");
+			"the broker at %s:%d closed the connection before it answered; if that "
+			"lasts, check that the port speaks MQTT %s",
+			c->host, c->port, c->tls ? "over TLS" : "without TLS");
 	}
 	mq_post(l->w, &ev);
 }
@@ -550,7 +550,7 @@ void mq_link_subscribe(struct mq_link *l, bool before)
 static bool is_text(const char *content_type)
 {
 	return content_type && (strncmp(content_type, "text/", 5) == 0 ||
-	                               strncmp(content_type, "application/json", 16) == 0);
+				       strncmp(content_type, "application/json", 16) == 0);
 }
 
 void mq_link_send(struct mq_link *l, struct lt_out *o)
@@ -575,7 +575,7 @@ void mq_link_send(struct mq_link *l, struct lt_out *o)
 		int64_t left = o->m.expiry_s - (lt_mono_ns() - o->accepted_ns) / LT_NS_PER_S;
 
 		add_number(&msg.properties, MQTTPROPERTY_CODE_MESSAGE_EXPIRY_INTERVAL,
-		        left < 1 ? 1 : (uint32_t)left);
+			left < 1 ? 1 : (uint32_t)left);
 	}
 	opts.onSuccess5 = on_sent;
 	opts.onFailure5 = on_not_sent;

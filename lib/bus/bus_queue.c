@@ -22,7 +22,7 @@ static char *append(char **at, const void *p, size_t n)
 }
 
 struct lt_in *lt_in_new(const char *topic, size_t topic_len, const void *data, size_t size,
-        const char *content_type, size_t content_type_len)
+	const char *content_type, size_t content_type_len)
 {
 	size_t bytes = sizeof(struct lt_in) + topic_len + size + content_type_len + 3;
 	struct lt_in *in = lt_malloc(bytes);
@@ -209,8 +209,8 @@ void lt_outq_rewind(struct lt_outq *q)
 	q->unsent = first_unsent(q->head);
 }
 
-int lt_takeover_note(
-        struct lt_takeovers *t, int64_t now_ns, const char *client_id, struct lt_err *err)
+int lt_takeover_note(struct lt_takeovers *t, int64_t now_ns, const char *client_id, bool certain,
+	struct lt_err *err)
 {
 	size_t last = LT_ARRAY_LEN(t->at_ns) - 1;
 
@@ -219,10 +219,13 @@ int lt_takeover_note(
 	t->n++;
 	if (t->n > last && now_ns - t->at_ns[0] <= 60 * LT_NS_PER_S)
 		return lt_fail(err, LT_ECONF, LT_CLS_CONFIG, "bus.connect",
-		        "another program connects with the client id '%s' and the broker "
-		        "disconnects this one each time; give each its own "
-		        "bus.mqtt.client_id",
-		        client_id);
+			"three times in a minute the broker closed this connection%s: another "
+			"program %s connects with the client id '%s'; give each its own "
+			"bus.mqtt.client_id",
+			certain ? "" : " soon after it had accepted it",
+			certain ? "also" : "probably", client_id);
+	if (!certain)
+		return LT_OK;
 	return lt_fail(err, LT_EIO, LT_CLS_RETRY, "bus.connect",
-	        "session taken over: another client connected with the client id '%s'", client_id);
+		"session taken over: another client connected with the client id '%s'", client_id);
 }

@@ -32,7 +32,7 @@ struct lt_inq {
 
 /** lt_in_new() - copy a message; @content_type may be NULL. */
 struct lt_in *lt_in_new(const char *topic, size_t topic_len, const void *data, size_t size,
-        const char *content_type, size_t content_type_len);
+	const char *content_type, size_t content_type_len);
 
 void lt_inq_init(struct lt_inq *q);
 /** lt_inq_fini() - free all, also those that were polled and not done. */
@@ -88,12 +88,14 @@ struct lt_takeovers {
 };
 
 /**
- * lt_takeover_note() - it happened again
+ * lt_takeover_note() - it happened again, or seems to have
+ * @certain: the broker said so. Mosquitto 2.0.11 just closes the connection; the caller
+ *	then notes those that the broker closed soon after it had accepted them.
  *
- * Three times in a minute is not a slow network but two programs with one client id.
- * Return: the code in @err: LT_EIO (RETRY) or LT_ECONF (CONFIG).
+ * Three times in a minute is not a bad network but two programs with one client id.
+ * Return: LT_ECONF (CONFIG) with @err; LT_EIO (RETRY) with @err if @certain; LT_OK: no verdict.
  */
-int lt_takeover_note(
-        struct lt_takeovers *t, int64_t now_ns, const char *client_id, struct lt_err *err);
+int lt_takeover_note(struct lt_takeovers *t, int64_t now_ns, const char *client_id, bool certain,
+	struct lt_err *err);
 
 #endif

@@ -28,7 +28,7 @@ bool lt_text_valid(const char *s, size_t n)
 	for (size_t i = 0; i < n;) {
 		i += next_char(p + i, &cp);
 		if (cp < 0x20 || (cp >= 0x7f && cp < 0xa0) || (cp >= 0xfdd0 && cp <= 0xfdef) ||
-		        (cp & 0xfffe) == 0xfffe)
+			(cp & 0xfffe) == 0xfffe)
 			return false;
 	}
 	return true;
@@ -50,7 +50,7 @@ static const char *skip_share(const char *filter)
 		return filter;
 	slash = strchr(filter + 7, '/');
 	if (!slash || slash == filter + 7 ||
-	        strcspn(filter + 7, "+#") < (size_t)(slash - filter - 7))
+		strcspn(filter + 7, "+#") < (size_t)(slash - filter - 7))
 		return NULL;
 	return slash[1] ? slash + 1 : NULL;
 }

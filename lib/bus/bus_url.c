@@ -9,7 +9,7 @@ static int bad(struct lt_err *err, const char *why)
 {
 	/* The URL itself is not shown: a password that was put there by mistake stays private. */
 	return lt_fail(err, LT_ECONF, LT_CLS_CONFIG, "bus.url",
-	        "bus.url: %s; write mqtt://host:port or mqtts://host:port", why);
+		"bus.url: %s; write mqtt://host:port or mqtts://host:port", why);
 }
 
 static int parse_port(struct lt_bus_url *u, const char *s, size_t n, struct lt_err *err)
@@ -59,7 +59,7 @@ int lt_bus_url_parse(struct lt_bus_url *u, const char *url, struct lt_err *err)
 	end = p + n;
 	if (memchr(p, '@', n))
 		return bad(err, "a user name does not belong here, but in bus.mqtt.username and "
-		                "bus.mqtt.password_file");
+				"bus.mqtt.password_file");
 	if (end[0] && strcmp(end, "/") != 0)
 		return bad(err, "there is something after the host and port");
 	if (strcmp(u->scheme, "mem") == 0)

@@ -68,6 +68,8 @@ static void on_state(void *arg, bool connected, bool resumed, const struct lt_er
 		return;
 	}
 	p->n_down++;
+	if (getenv("PEER_LOG"))
+		print_message("# %s down: %s\n", p->conf.mqtt.client_id, err->msg);
 	p->err = *err;
 	if (err->cls == LT_CLS_CONFIG)
 		p->worst = *err;

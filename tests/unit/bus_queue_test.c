@@ -123,23 +123,28 @@ static void takeovers(void **state)
 	int64_t now = 1000 * LT_NS_PER_S;
 
 	(void)state;
-	assert_int_equal(lt_takeover_note(&t, now, "id", &err), LT_EIO);
+	assert_int_equal(lt_takeover_note(&t, now, "id", true, &err), LT_EIO);
 	assert_int_equal(err.cls, LT_CLS_RETRY);
-	assert_int_equal(lt_takeover_note(&t, now + 61 * LT_NS_PER_S, "id", &err), LT_EIO);
-	assert_int_equal(lt_takeover_note(&t, now + 80 * LT_NS_PER_S, "id", &err), LT_EIO);
-	assert_int_equal(lt_takeover_note(&t, now + 121 * LT_NS_PER_S, "id", &err), LT_ECONF);
+	assert_int_equal(lt_takeover_note(&t, now + 61 * LT_NS_PER_S, "id", true, &err), LT_EIO);
+	assert_int_equal(lt_takeover_note(&t, now + 80 * LT_NS_PER_S, "id", true, &err), LT_EIO);
+	assert_int_equal(lt_takeover_note(&t, now + 121 * LT_NS_PER_S, "id", true, &err), LT_ECONF);
 	assert_int_equal(err.cls, LT_CLS_CONFIG);
 	assert_non_null(strstr(err.msg, "'id'"));
-	assert_int_equal(lt_takeover_note(&t, now + 200 * LT_NS_PER_S, "id", &err), LT_EIO);
+	assert_int_equal(lt_takeover_note(&t, now + 200 * LT_NS_PER_S, "id", true, &err), LT_EIO);
+	t.n = 0;
+	assert_int_equal(lt_takeover_note(&t, now, "id", false, &err), LT_OK);
+	assert_int_equal(lt_takeover_note(&t, now + 1, "id", false, &err), LT_OK);
+	assert_int_equal(lt_takeover_note(&t, now + 2, "id", false, &err), LT_ECONF);
+	assert_non_null(strstr(err.msg, "probably"));
 }
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	        cmocka_unit_test(received_in_order_and_counted),
-	        cmocka_unit_test(message_is_a_copy),
-	        cmocka_unit_test(rewind_keeps_order_and_answers),
-	        cmocka_unit_test(takeovers),
+		cmocka_unit_test(received_in_order_and_counted),
+		cmocka_unit_test(message_is_a_copy),
+		cmocka_unit_test(rewind_keeps_order_and_answers),
+		cmocka_unit_test(takeovers),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -15,44 +15,44 @@ static void match(void **state)
 		const char *filter, *topic;
 		bool match;
 	} t[] = {
-	        {"a/b", "a/b", true},
-	        {"a/b", "a/bc", false},
-	        {"a/b", "a", false},
-	        {"a", "a/b", false},
-	        {"a/+", "a/b", true},
-	        {"a/+", "a/", true},
-	        {"a/+", "a", false},
-	        {"a/+", "a/b/c", false},
-	        {"+/b", "a/b", true},
-	        {"+/b", "/b", true},
-	        {"+", "a", true},
-	        {"+", "/a", false},
-	        {"/+", "/a", true},
-	        {"+/+", "/a", true},
-	        {"#", "a", true},
-	        {"#", "a/b/c", true},
-	        {"#", "/", true},
-	        {"a/#", "a", true},
-	        {"a/#", "a/", true},
-	        {"a/#", "a/b/c", true},
-	        {"a/#", "ab", false},
-	        {"a/+/#", "a", false},
-	        {"a/+/#", "a/b", true},
-	        {"a/+/c", "a/b/c", true},
-	        {"a/+/c", "a/b/d", false},
-	        {"+/+/#", "a", false},
-	        {"#", "$SYS/x", false},
-	        {"+/x", "$SYS/x", false},
-	        {"$SYS/#", "$SYS/x", true},
-	        {"$SYS/+", "$SYS/x", true},
-	        {"$share/g/a/+", "a/b", true},
-	        {"$share/g/a/+", "g/a/b", false},
-	        {"$share/g/#", "$SYS/x", false},
-	        {"latido/v1/nodes/+/metrics", "latido/v1/nodes/w-1/metrics", true},
-	        {"latido/v1/nodes/+/metrics", "latido/v1/nodes/w-1/backlog", false},
-	        {"latido/v1/devices/+/metrics/#", "latido/v1/devices/d/metrics", true},
-	        {"a//b", "a//b", true},
-	        {"a/+/b", "a//b", true},
+		{"a/b", "a/b", true},
+		{"a/b", "a/bc", false},
+		{"a/b", "a", false},
+		{"a", "a/b", false},
+		{"a/+", "a/b", true},
+		{"a/+", "a/", true},
+		{"a/+", "a", false},
+		{"a/+", "a/b/c", false},
+		{"+/b", "a/b", true},
+		{"+/b", "/b", true},
+		{"+", "a", true},
+		{"+", "/a", false},
+		{"/+", "/a", true},
+		{"+/+", "/a", true},
+		{"#", "a", true},
+		{"#", "a/b/c", true},
+		{"#", "/", true},
+		{"a/#", "a", true},
+		{"a/#", "a/", true},
+		{"a/#", "a/b/c", true},
+		{"a/#", "ab", false},
+		{"a/+/#", "a", false},
+		{"a/+/#", "a/b", true},
+		{"a/+/c", "a/b/c", true},
+		{"a/+/c", "a/b/d", false},
+		{"+/+/#", "a", false},
+		{"#", "$SYS/x", false},
+		{"+/x", "$SYS/x", false},
+		{"$SYS/#", "$SYS/x", true},
+		{"$SYS/+", "$SYS/x", true},
+		{"$share/g/a/+", "a/b", true},
+		{"$share/g/a/+", "g/a/b", false},
+		{"$share/g/#", "$SYS/x", false},
+		{"latido/v1/nodes/+/metrics", "latido/v1/nodes/w-1/metrics", true},
+		{"latido/v1/nodes/+/metrics", "latido/v1/nodes/w-1/backlog", false},
+		{"latido/v1/devices/+/metrics/#", "latido/v1/devices/d/metrics", true},
+		{"a//b", "a//b", true},
+		{"a/+/b", "a//b", true},
 	};
 
 	(void)state;
@@ -66,8 +66,8 @@ static void match(void **state)
 static void filters(void **state)
 {
 	static const char *const bad[] = {"", "a/#/b", "#a", "a#", "a+", "+a", "a/b+/c", "##",
-	        "a/##", "$share/", "$share/g", "$share/g/", "$share//a", "$share/+/a", "$share/#",
-	        "a\nb", "a\xff"};
+		"a/##", "$share/", "$share/g", "$share/g/", "$share//a", "$share/+/a", "$share/#",
+		"a\nb", "a\xff"};
 
 	(void)state;
 	for (size_t i = 0; i < LT_ARRAY_LEN(bad); i++)
@@ -81,8 +81,8 @@ static void filters(void **state)
 static void topics(void **state)
 {
 	static const char *const bad[] = {"", "a/+", "#", "a#", "a\tb", "a\x01", "a\x7f",
-	        "\xc2\x85", "\xef\xbf\xbf", "\xef\xb7\x90", "\xf0\x9f\xbf\xbf", "\xc0\x80",
-	        "a\xc3"};
+		"\xc2\x85", "\xef\xbf\xbf", "\xef\xb7\x90", "\xf0\x9f\xbf\xbf", "\xc0\x80",
+		"a\xc3"};
 	static char longest[65537];
 
 	(void)state;
@@ -102,9 +102,9 @@ static void topics(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	        cmocka_unit_test(match),
-	        cmocka_unit_test(filters),
-	        cmocka_unit_test(topics),
+		cmocka_unit_test(match),
+		cmocka_unit_test(filters),
+		cmocka_unit_test(topics),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

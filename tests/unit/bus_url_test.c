@@ -16,15 +16,15 @@ static void good(void **state)
 		const char *url, *scheme, *host;
 		int port;
 	} t[] = {
-	        {"mqtt://broker", "mqtt", "broker", 0},
-	        {"mqtt://broker:1884", "mqtt", "broker", 1884},
-	        {"MQTT://Broker.Example:1/", "mqtt", "Broker.Example", 1},
-	        {"mqtts://10.0.0.1:65535", "mqtts", "10.0.0.1", 65535},
-	        {"mqtt://[::1]", "mqtt", "::1", 0},
-	        {"mqtt://[fe80::1%eth0]:1883", "mqtt", "fe80::1%eth0", 1883},
-	        {"mem://", "mem", "", 0},
-	        {"mem://hub:1", "mem", "hub:1", 0},
-	        {"kafka://broker:9092", "kafka", "broker", 9092},
+		{"mqtt://broker", "mqtt", "broker", 0},
+		{"mqtt://broker:1884", "mqtt", "broker", 1884},
+		{"MQTT://Broker.Example:1/", "mqtt", "Broker.Example", 1},
+		{"mqtts://10.0.0.1:65535", "mqtts", "10.0.0.1", 65535},
+		{"mqtt://[::1]", "mqtt", "::1", 0},
+		{"mqtt://[fe80::1%eth0]:1883", "mqtt", "fe80::1%eth0", 1883},
+		{"mem://", "mem", "", 0},
+		{"mem://hub:1", "mem", "hub:1", 0},
+		{"kafka://broker:9092", "kafka", "broker", 9092},
 	};
 	struct lt_bus_url u;
 	struct lt_err err;
@@ -41,11 +41,11 @@ static void good(void **state)
 static void bad(void **state)
 {
 	static const char *const t[] = {"", "broker", "broker:1883", "://broker", "mqtt:/broker",
-	        "mqtt://", "mqtt://:1883", "mqtt://broker:", "mqtt://broker:0",
-	        "mqtt://broker:65536", "mqtt://broker:123456", "mqtt://broker:18x",
-	        "mqtt://broker:-1", "mqtt://::1", "mqtt://[::1", "mqtt://[]:1", "mqtt://[host]:1",
-	        "mqtt://[::1]x", "mqtt://[::1]:", "mqtt://broker/topic", "mqtt://broker?x=1",
-	        "mqtt://bro ker", "mq_tt://broker", "averylongschemename://broker"};
+		"mqtt://", "mqtt://:1883", "mqtt://broker:", "mqtt://broker:0",
+		"mqtt://broker:65536", "mqtt://broker:123456", "mqtt://broker:18x",
+		"mqtt://broker:-1", "mqtt://::1", "mqtt://[::1", "mqtt://[]:1", "mqtt://[host]:1",
+		"mqtt://[::1]x", "mqtt://[::1]:", "mqtt://broker/topic", "mqtt://broker?x=1",
+		"mqtt://bro ker", "mq_tt://broker", "averylongschemename://broker"};
 	struct lt_bus_url u;
 	struct lt_err err;
 	char long_host[400];
@@ -114,11 +114,11 @@ static void client_id(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	        cmocka_unit_test(good),
-	        cmocka_unit_test(bad),
-	        cmocka_unit_test(credentials_are_refused_and_not_repeated),
-	        cmocka_unit_test(new_refuses),
-	        cmocka_unit_test(client_id),
+		cmocka_unit_test(good),
+		cmocka_unit_test(bad),
+		cmocka_unit_test(credentials_are_refused_and_not_repeated),
+		cmocka_unit_test(new_refuses),
+		cmocka_unit_test(client_id),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
