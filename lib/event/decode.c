@@ -175,7 +175,7 @@ static int decode_any(struct decode *d, const uint8_t *p, size_t size)
 	}
 	/* No first byte of a protobuf event is printable but '2' (shape before source) and 'A'
 	 * (hash before source); text wins these. */
-	if (skip < size && (p[skip] >= 0x20 || text_topic))
+	if (skip == size || p[skip] >= 0x20 || text_topic)
 		return decode_json(d, (const char *)p, size);
 	return decode_protobuf(d, p, size);
 }

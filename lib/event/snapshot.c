@@ -67,7 +67,8 @@ void lt_snapshot_family(struct lt_snapshot *s, const char *name, enum lt_kind ki
 /*
  * Makes a value fit: invalid bytes become U+FFFD, what is too long is cut. Then two different
  * values could look the same, and the whole snapshot would be refused because somebody has made
- * two mounts with strange names; so a hash of the original goes behind it.
+ * two mounts with strange names; so a hash of the original goes behind it. It is seeded, for the
+ * same somebody could forge two of one hash; hence such a value is not the same after a restart.
  */
 static void add_repaired(struct lt_snapshot *s, const char *value, size_t n)
 {
@@ -75,7 +76,8 @@ static void add_repaired(struct lt_snapshot *s, const char *value, size_t n)
 	char suffix[20];
 	size_t i = 0;
 
-	snprintf(suffix, sizeof(suffix), "~%016llx", (unsigned long long)XXH3_64bits(value, n));
+	snprintf(suffix, sizeof(suffix), "~%016llx",
+		(unsigned long long)XXH3_64bits_withSeed(value, n, shapes_seed(s->table)));
 	lt_buf_reset(&s->clean);
 	while (i < n) {
 		size_t len = 1;

@@ -24,18 +24,23 @@ static void add_hex(struct lt_buf *out, const void *bytes, size_t n)
 	lt_buf_char(out, '"');
 }
 
-/* Return: false when @hex is no hexadecimal text. */
+static int digit(char c)
+{
+	if (c >= '0' && c <= '9')
+		return c - '0';
+	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+/* Return: false when @hex is no hexadecimal text in lower case. */
 static bool read_hex(struct lt_buf *out, const char *hex)
 {
-	unsigned byte;
-
 	lt_buf_reset(out);
-	for (; hex[0] && hex[1]; hex += 2) {
-		if (sscanf(hex, "%2x", &byte) != 1)
+	for (; hex[0]; hex += 2) {
+		if (digit(hex[0]) < 0 || digit(hex[1]) < 0)
 			return false;
-		lt_buf_char(out, (char)byte);
+		lt_buf_char(out, (char)(digit(hex[0]) << 4 | digit(hex[1])));
 	}
-	return hex[0] == '\0';
+	return true;
 }
 
 static void add_event(struct lt_buf *out, const struct lt_event *e)
