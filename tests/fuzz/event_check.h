@@ -57,7 +57,7 @@ static inline void check_event(const struct lt_event *e)
 
 static inline bool same_double(double a, double b)
 {
-	return memcmp(&a, &b, 8) == 0 || (isnan(a) && isnan(b));
+	return (a == b && signbit(a) == signbit(b)) || (isnan(a) && isnan(b));
 }
 
 static inline void check_same(const struct lt_event *a, const struct lt_event *b)

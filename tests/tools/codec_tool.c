@@ -121,9 +121,8 @@ int main(void)
 	struct lt_buf out = {0};
 	char *line = NULL;
 	size_t cap = 0;
-	ssize_t n;
 
-	while ((n = getline(&line, &cap, stdin)) > 0) {
+	while (getline(&line, &cap, stdin) > 0) {
 		line[strcspn(line, "\n")] = '\0';
 		lt_buf_reset(&out);
 		answer(t, line, &out);
