@@ -67,7 +67,8 @@ def check_page(program, path):
     # only the command line tool has commands, each with its own --help
     commands = COMMAND.findall(shown) if name == "latido" else []
     for command in commands:
-        shown += help_text(program, command)
+        if command != "help":
+            shown += help_text(program, command)
         if not re.search(rf"\b{re.escape(command)}\b", text):
             yield f"{path}: the command {command} of `{name} --help` is missing"
     # the page tells of options of other programs too, where it names them: latido-store --migrate
