@@ -187,7 +187,7 @@ struct lt_decode_limits {
  * @arena: owns the events; the caller holds one shape reference per event, dropped by
  *	lt_events_release().
  * @out: first event; the rest by ->next.
- * @reason: set when the code is LT_EDATA.
+ * @reason: set when the code is LT_EDATA or LT_ESHAPE.
  *
  * An event with a known shape costs no allocation per value and parses no name. All or nothing:
  * when one event of a list is bad the message is refused.
@@ -236,7 +236,11 @@ void lt_snapshot_begin(struct lt_snapshot *s);
  */
 void lt_snapshot_family(struct lt_snapshot *s, const char *name, enum lt_kind kind,
 	const char *const *keys, size_t n_keys);
-/** lt_snapshot_row() - add a value; @label_values: n_keys strings, invalid UTF-8 is replaced. */
+/**
+ * lt_snapshot_row() - add a value
+ * @label_values: n_keys strings. One with invalid UTF-8 or of more than LT_LABEL_VALUE_MAX bytes is
+ *	repaired and gets "~" and a hash behind it, so that different ones stay different.
+ */
 void lt_snapshot_row(struct lt_snapshot *s, const char *const *label_values, double value);
 /** lt_snapshot_value() - a family without labels and its one value. */
 void lt_snapshot_value(struct lt_snapshot *s, const char *name, enum lt_kind kind, double value);
