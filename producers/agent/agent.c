@@ -179,6 +179,8 @@ static void check_drained(struct agent *a)
 		return;
 	a->leaving = true;
 	lt_timer_stop(&a->drain_timer);
+	lt_log(LT_INFO, "drained", LT_S("source", a->source), LT_U("epoch", a->epoch),
+		LT_U("seq", a->seq));
 	lt_daemon_drained(a->ctx);
 }
 
