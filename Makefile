@@ -36,7 +36,7 @@ ifeq ($(WERROR),1)
 WARN += -Werror
 endif
 ALL_CFLAGS = -std=gnu17 $(WARN) $(CFLAGS) $(SANFLAGS) -pthread -fno-common
-LDLIBS := -Wl,--as-needed -lpaho-mqtt3as -levent_core -levent_extra -levent_pthreads -lhiredis -lpq -lyaml -ljansson \
+LDLIBS := -Wl,--as-needed -lpaho-mqtt3as -levent_core -levent_extra -levent_pthreads -lhiredis -lpq -lyaml \
 	-lxxhash -lm -pthread
 PGINCLUDE := /usr/include/postgresql
 CPPFLAGS += -isystem $(PGINCLUDE)
