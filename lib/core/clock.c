@@ -149,9 +149,9 @@ bool lt_rfc3339_parse(const char *s, size_t n, int64_t *wall_ns)
 	total_s = days_from_civil(y, (unsigned)mo, (unsigned)d) * 86400 + h * 3600 + mi * 60 + sec -
 		  offset_s;
 	/* Nanoseconds since 1970 fit int64 from 1677 to 2262. */
-	if (total_s < INT64_MIN / LT_NS_PER_S + 1 || total_s > INT64_MAX / LT_NS_PER_S - 1)
+	if (__builtin_mul_overflow(total_s, LT_NS_PER_S, wall_ns) ||
+		__builtin_add_overflow(*wall_ns, ns, wall_ns))
 		return false;
-	*wall_ns = total_s * LT_NS_PER_S + ns;
 	return true;
 }
 
