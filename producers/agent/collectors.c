@@ -63,39 +63,12 @@ struct lt_collectors {
 
 /* ---- which ---- */
 
-static const struct lt_collector *by_name(const char *name)
-{
-	for (size_t i = 0; lt_collectors_all[i]; i++)
-		if (strcmp(lt_collectors_all[i]->name, name) == 0)
-			return lt_collectors_all[i];
-	return NULL;
-}
-
 static bool wanted(const struct lt_agent_conf *conf, const char *name)
 {
 	for (size_t i = 0; i < conf->collectors.n; i++)
 		if (strcmp(conf->collectors.items[i], name) == 0)
 			return true;
 	return conf->collectors.n == 0;
-}
-
-static int check_names(const struct lt_agent_conf *conf, struct lt_err *err)
-{
-	for (size_t i = 0; i < conf->collectors.n; i++) {
-		struct lt_buf known = {0};
-		int rc;
-
-		if (by_name(conf->collectors.items[i]))
-			continue;
-		for (size_t j = 0; lt_collectors_all[j]; j++)
-			lt_buf_printf(&known, "%s%s", j ? ", " : "", lt_collectors_all[j]->name);
-		rc = lt_fail(err, LT_ECONF, LT_CLS_CONFIG, "agent.collectors",
-			"agent.collectors: there is no collector \"%s\"; there are: %s",
-			conf->collectors.items[i], known.data);
-		lt_buf_fini(&known);
-		return rc;
-	}
-	return LT_OK;
 }
 
 /* ---- life of one ---- */
@@ -149,11 +122,8 @@ static void tell_failed(struct slot *s, const struct lt_err *err)
 struct lt_collectors *lt_collectors_new(
 	const struct lt_agent_conf *conf, bool once, struct lt_err *err)
 {
-	struct lt_collectors *cs;
+	struct lt_collectors *cs = lt_calloc(1, sizeof(*cs));
 
-	if (check_names(conf, err) != LT_OK)
-		return NULL;
-	cs = lt_calloc(1, sizeof(*cs));
 	cs->env.conf = conf;
 	cs->env.once = once;
 	cs->env.tick = 1;

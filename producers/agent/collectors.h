@@ -18,7 +18,7 @@ struct lt_collectors;
  * @conf: borrowed for their life.
  * @once: for one sample only: wait for slow answers.
  *
- * Return: NULL with @err (CONFIG): an unknown name, a bad expression.
+ * Return: NULL with @err (CONFIG): an expression is not one.
  */
 struct lt_collectors *lt_collectors_new(
 	const struct lt_agent_conf *conf, bool once, struct lt_err *err);
