@@ -6,7 +6,8 @@
 
 #include "sections.h"
 
-static bool is_port(const char *s, size_t n)
+/* 0, a free one, is for listening only. */
+static bool is_port(const char *s, size_t n, bool zero)
 {
 	long port = 0;
 
@@ -17,7 +18,7 @@ static bool is_port(const char *s, size_t n)
 			return false;
 		port = port * 10 + (s[i] - '0');
 	}
-	return port <= 65535;
+	return port <= 65535 && (port || zero);
 }
 
 void lt_check_host_port(
@@ -55,7 +56,7 @@ void lt_check_host_port(
 			lt_conf_reject(k, key, "the port is missing, for example 127.0.0.1:9501");
 		return;
 	}
-	if (*host_end != ':' || !is_port(host_end + 1, (size_t)(end - host_end - 1)))
+	if (*host_end != ':' || !is_port(host_end + 1, (size_t)(end - host_end - 1), port_needed))
 		lt_conf_reject(k, key,
 			"after the host a port is expected, a colon and a number up to 65535; an "
 			"IPv6 address stands in [ and ]");

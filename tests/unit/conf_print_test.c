@@ -452,6 +452,8 @@ static void product_checks(void **state)
 		{"bus: {url: \"mqtt://:1883\"}", "bus.url: the host is missing"},
 		{"bus: {url: \"mqtt://\"}", "bus.url: the host is missing"},
 		{"bus: {url: \"mqtt://a:65536\"}", "bus.url: after the host a port"},
+		{"bus: {url: \"mqtt://a:0\"}", "bus.url: after the host a port"},
+		{"store: {admin: \"127.0.0.1:0\"}", NULL},
 		{"bus: {url: \"mqtt://a:b\"}", "bus.url: after the host a port"},
 		{"bus: {url: \"mqtt://::1:1883\"}", "bus.url: the host is missing"},
 		{"bus: {url: \"mqtt://[::1\"}", "bus.url: an IPv6 address stands in"},
