@@ -10,7 +10,7 @@ static bool only_migrate;
 
 static const struct lt_option options[] = {
 	{.name = "migrate",
-		.help = "Bring the database to this program's schema and exit.",
+		.help = "bring the database to this program's schema and exit",
 		.flag = &only_migrate},
 };
 

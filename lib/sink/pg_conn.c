@@ -157,6 +157,16 @@ static int wait_io(
 	}
 }
 
+/* libpq gives up one host after tcp_user_timeout and goes to the next. */
+static int64_t connect_deadline(const struct lt_pg *c, const char *dsn)
+{
+	int64_t hosts = 1;
+
+	for (; *dsn; dsn++)
+		hosts += *dsn == ',';
+	return lt_mono_ns() + hosts * (c->timeout_ms + GRACE_MS) * LT_NS_PER_MS;
+}
+
 static int64_t deadline(const struct lt_pg *c)
 {
 	return lt_mono_ns() + (c->timeout_ms + GRACE_MS) * LT_NS_PER_MS;
@@ -367,8 +377,8 @@ int lt_pg_connect(struct lt_pg *c, const struct lt_postgres_conf *conf, struct l
 	lt_pg_close(c);
 	c->sqlstate[0] = '\0';
 	c->timeout_ms = conf->timeout_ms;
-	until = deadline(c);
-	snprintf(user_timeout, sizeof(user_timeout), "%lld", (long long)c->timeout_ms + GRACE_MS);
+	until = connect_deadline(c, conf->dsn);
+	snprintf(user_timeout, sizeof(user_timeout), "%lld", (long long)c->timeout_ms);
 	c->conn = PQconnectStartParams(keys, values, 1);
 	if (!c->conn)
 		return fail_conn(c, "pg.connect", err);

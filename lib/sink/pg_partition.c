@@ -89,7 +89,7 @@ static int ensure(struct lt_sink_pg *s, int64_t time_us, bool limited, bool *ok,
 	rc = lt_pg_query(&s->pg, sql, (struct lt_pg_param[]){{day->data + 4, 8}}, 1, &r, err);
 	if (rc != LT_OK && !strcmp(s->pg.sqlstate, "42P17")) {
 		/* Somebody made a partition that covers a part of this day, maybe this one. */
-		lt_complain(&s->chore_complaint, LT_WARN, "pg_partition_overlap",
+		lt_complain(&s->overlap_complaint, LT_WARN, "pg_partition_overlap",
 			LT_S("err", err ? err->msg : NULL));
 		s->partitions_loaded = false;
 		rc = load(s, err);

@@ -133,7 +133,7 @@ static int pg_open(struct lt_sink *sink, struct lt_err *err)
 		return rc;
 	}
 	s->pg.worked = true;
-	s->ahead_due_ns = lt_mono_ns() + AHEAD_NS;
+	s->chores[LT_PG_AHEAD].due_ns = lt_mono_ns() + AHEAD_NS;
 	lt_pg_where(&s->pg, where, sizeof(where));
 	lt_log(LT_INFO, "pg_connected", LT_S("to", where));
 	return LT_OK;
@@ -246,10 +246,11 @@ static int pg_put(struct lt_sink *sink, const struct lt_batch *b, size_t *bad, s
 			/* "no partition found": another store dropped it meanwhile? */
 			partition_gone = true;
 			lt_pg_partitions_forget(s);
-		} else if (rc != LT_ECONFLICT) {
+		} else if (rc == LT_ECONFLICT) {
+			lt_counter_add(&lt_pg_stats.conflicts, 1);
+		} else {
 			break;
 		}
-		lt_counter_add(&lt_pg_stats.conflicts, 1);
 	}
 	return rc == LT_EDATA ? accuse(s, b, bad, err) : rc;
 }
@@ -330,55 +331,70 @@ static int write_seen(struct lt_sink_pg *s, struct lt_err *err)
 	return rc;
 }
 
-/* A chore that failed on a working connection is complained about and tried again later. */
-static int64_t chore_done(struct lt_sink_pg *s, int rc, int64_t period_ns, const struct lt_err *err)
+static int ahead(struct lt_sink_pg *s, bool *more, struct lt_err *err)
 {
-	if (rc == LT_OK)
-		return lt_mono_ns() + period_ns;
-	lt_complain(&s->chore_complaint, LT_WARN, "pg_chore", LT_S("op", err->op),
-		LT_S("err", err->msg));
-	return lt_mono_ns() + (period_ns < AGAIN_NS ? period_ns : AGAIN_NS);
+	(void)more;
+	return lt_pg_partitions_ahead(s, err);
 }
 
-static int64_t min64(int64_t a, int64_t b)
+static int seen(struct lt_sink_pg *s, bool *more, struct lt_err *err)
 {
-	return a < b ? a : b;
+	(void)more;
+	return write_seen(s, err);
 }
 
+static int rest(struct lt_sink_pg *s, bool *more, struct lt_err *err)
+{
+	(void)more;
+	return lt_pg_expire_rest(s, err);
+}
+
+static const struct {
+	const char *name;
+	int (*run)(struct lt_sink_pg *s, bool *more, struct lt_err *err);
+	int64_t period_ns;
+} chores[LT_PG_CHORES] = {
+	[LT_PG_AHEAD] = {"partitions", ahead, AHEAD_NS},
+	[LT_PG_SEEN] = {"last_seen", seen, SEEN_NS},
+	[LT_PG_RETENTION] = {"retention", lt_pg_retention, RETENTION_NS},
+	[LT_PG_REST] = {"expiry", rest, HOURLY_NS},
+};
+
+/* A chore that fails on a working connection is complained about and tried again later. */
 static int64_t pg_tick(struct lt_sink *sink, struct lt_err *err)
 {
 	struct lt_sink_pg *s = (struct lt_sink_pg *)sink;
-	int64_t now_ns = lt_mono_ns(), due_ns;
+	int64_t now_ns = lt_mono_ns(), next_ns = INT64_MAX;
 	struct lt_err fallback = {0};
-	bool more = false;
-	int rc;
 
 	err = err ? err : &fallback;
-	if (s->pg.conn && now_ns >= s->ahead_due_ns) {
-		rc = lt_pg_partitions_ahead(s, err);
-		s->ahead_due_ns = chore_done(s, rc, AHEAD_NS, err);
+	if (!s->pg.conn)
+		return lt_fail(err, LT_EIO, LT_CLS_RETRY, "pg.tick", "not connected");
+	for (size_t i = 0; i < LT_PG_CHORES; i++) {
+		struct lt_pg_chore *c = &s->chores[i];
+		bool more = false;
+		int rc;
+
+		if (now_ns >= c->due_ns) {
+			rc = chores[i].run(s, &more, err);
+			if (!s->pg.conn)
+				return rc;
+			c->due_ns = lt_mono_ns() + (rc != LT_OK   ? AGAIN_NS
+							   : more ? MORE_NS
+								  : chores[i].period_ns);
+			if (rc != LT_OK)
+				lt_complain(&c->complaint, LT_WARN, "pg_chore_failed",
+					LT_S("chore", chores[i].name), LT_S("op", err->op),
+					LT_S("err", err->msg));
+			else
+				lt_release(&c->complaint, "pg_chore_recovered",
+					LT_S("chore", chores[i].name));
+		}
+		if (c->due_ns < next_ns)
+			next_ns = c->due_ns;
 	}
-	if (s->pg.conn && now_ns >= s->seen_due_ns) {
-		rc = s->seen_due_ns ? write_seen(s, err) : LT_OK;
-		s->seen_due_ns = chore_done(s, rc, SEEN_NS, err);
-	}
-	if (s->pg.conn && now_ns >= s->retention_due_ns) {
-		rc = lt_pg_retention(s, &more, err);
-		s->retention_due_ns = chore_done(s, rc, more ? MORE_NS : RETENTION_NS, err);
-	}
-	if (s->pg.conn && now_ns >= s->hourly_due_ns) {
-		rc = lt_pg_expire_rest(s, err);
-		s->hourly_due_ns = chore_done(s, rc, HOURLY_NS, err);
-	}
-	if (!s->pg.conn) {
-		if (!err->code)
-			lt_fail(err, LT_EIO, LT_CLS_RETRY, "pg.tick", "not connected");
-		return err->code;
-	}
-	due_ns = min64(min64(s->ahead_due_ns, s->seen_due_ns),
-		min64(s->retention_due_ns, s->hourly_due_ns));
 	now_ns = lt_mono_ns();
-	return due_ns > now_ns ? due_ns - now_ns : 0;
+	return next_ns > now_ns ? next_ns - now_ns : 0;
 }
 
 static int pg_flush(struct lt_sink *sink, struct lt_err *err)

@@ -65,6 +65,8 @@ struct lt_pg_partition {
 	int64_t lo_us, hi_us; /* timestamptz, [lo, hi) */
 };
 
+enum { LT_PG_AHEAD = 0, LT_PG_SEEN, LT_PG_RETENTION, LT_PG_REST, LT_PG_CHORES };
+
 struct lt_sink_pg {
 	struct lt_sink sink;
 	const struct lt_config *conf;
@@ -95,11 +97,13 @@ struct lt_sink_pg {
 	uint64_t copied_bytes;
 	size_t holes; /* islands in all loaded epochs */
 
-	/* chores: when each is due */
-	int64_t ahead_due_ns, seen_due_ns, retention_due_ns, hourly_due_ns;
+	struct lt_pg_chore {
+		int64_t due_ns;
+		struct lt_complaint complaint;
+	} chores[LT_PG_CHORES];
 	int64_t clock_offset_ns; /* wall - monotonic at the last retention */
 	int64_t retention_held_until_ns;
-	struct lt_complaint chore_complaint, lost_complaint;
+	struct lt_complaint lost_complaint, overlap_complaint;
 };
 
 /* ---- pg_intern.c ---- */

@@ -57,9 +57,10 @@ static void test_sizes_of_snapshots(void **state)
 	struct pg_fixture *f = *state;
 	struct lt_sink *s = pg_sink_open(f);
 	struct lt_shape *plain = f->shape;
-	static const size_t sizes[] = {1, 1000, 5000}; /* within a page, barely, toasted */
-	char names[5000][12];
-	const char *list[5001];
+	/* within a page, barely, toasted, the limit of one event */
+	static const size_t sizes[] = {1, 1000, 5000, 100000};
+	static char names[100000][12];
+	static const char *list[100001];
 
 	for (size_t i = 0; i < LT_ARRAY_LEN(names); i++) {
 		snprintf(names[i], sizeof(names[i]), "m%zu", i);
@@ -80,10 +81,13 @@ static void test_sizes_of_snapshots(void **state)
 	assert_string_equal(
 		pg_text(f, "SELECT string_agg(cardinality(vals)::text, ' ' ORDER BY seq) "
 			   "FROM snapshot"),
-		"1 1000 5000");
-	assert_int_equal(pg_int(f, "SELECT count(*) FROM sample"), 6001);
-	assert_int_equal(pg_int(f, "SELECT count(*) FROM series"), 5000);
-	assert_int_equal(pg_int(f, "SELECT value::bigint FROM sample WHERE name = 'm4999'"), 5000);
+		"1 1000 5000 100000");
+	assert_int_equal(pg_int(f, "SELECT count(*) FROM latido_values('node1', until => "
+				   "now() + interval '1 hour')"),
+		106001);
+	assert_int_equal(pg_int(f, "SELECT count(*) FROM series"), 100000);
+	assert_int_equal(
+		pg_int(f, "SELECT value::bigint FROM sample WHERE name = 'm99999'"), 100000);
 	pg_sink_free(s);
 }
 

@@ -89,6 +89,15 @@ def test_sample(filled):
     assert rows(filled, "SELECT count(*) FROM sample WHERE name = 'load'") == [(216,)]
 
 
+def test_values(filled):
+    """All that one source said: as the view has it."""
+    got = rows(filled, f"SELECT * FROM latido_values('a', {NOW} - interval '8 s', {NOW} - interval '3 s') ORDER BY 1, 2, 3")
+    assert len(got) == 14  # one NaN
+    assert got == rows(filled, f"""
+        SELECT time, name, labels, value FROM sample
+        WHERE source = 'a' AND time >= {NOW} - interval '8 s' AND time < {NOW} - interval '3 s' ORDER BY 1, 2, 3""")
+
+
 def test_series(filled):
     got = rows(filled, f"""
         SELECT extract(epoch FROM {NOW} - time)::int, value
@@ -177,7 +186,8 @@ QUERIES = {
     "rate": f"SELECT * FROM latido_rate('n7', 'requests_total', '{{}}', {NOW} - interval '3 hours', {NOW}, '1 hour')",
     "sample": f"SELECT * FROM sample WHERE source = 'n7' AND name = 'load' AND time >= {NOW} - interval '3 hours' "
               f"AND time < {NOW}",
-    "all values": f"SELECT * FROM sample WHERE source = 'n7' AND time >= {NOW} - interval '1 hour' AND time < {NOW}",
+    "values": f"SELECT * FROM latido_values('n7', {NOW} - interval '1 hour', {NOW})",
+    "sample of all names": f"SELECT * FROM sample WHERE source = 'n7' AND time >= {NOW} - interval '1 hour' AND time < {NOW}",
     "all sources": f"SELECT o.name, v.* FROM source o CROSS JOIN LATERAL (SELECT max(value), count(*) FROM "
                    f"latido_series(o.name, 'load', '{{}}', {NOW} - interval '1 hour', {NOW})) v",
 }

@@ -75,6 +75,7 @@ int pg_setup(void **state)
 	f->eyes.interrupt_fd = -1;
 	if (lt_pg_connect(&f->eyes, &eyes, &err))
 		fail_msg("%s", err.msg);
+	pg_sql(f, "RESET enable_hashjoin; RESET enable_mergejoin"); /* plans as users get them */
 	f->shapes = lt_shapes_new(64 << 20, 200000);
 	f->builder = lt_snapshot_new(200000);
 	f->shape = pg_shape(f, names);
