@@ -150,7 +150,9 @@ def cmocka_jobs(folder, mode):
 def pytest_jobs(mode, select=None):
     def jobs():
         found = []
-        for path in sorted(glob.glob(os.path.join(ROOT, "tests", "integration", "test_*.py"))):
+        paths = glob.glob(os.path.join(ROOT, "tests", "integration", "test_*.py"))
+        # The largest first, so that no long one is left to run alone at the end.
+        for path in sorted(paths, key=os.path.getsize, reverse=True):
             name = os.path.basename(path).removesuffix(".py")
             junit = os.path.join(LOGS, f"integration-{mode}", name + ".xml")
             base = os.path.join(temporary_folder(), f"{mode}-{name}")

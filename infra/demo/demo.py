@@ -130,7 +130,7 @@ def redis_snapshot(redis, source):
         name, labels = parse_series(key)
         if name:
             values.append((name, labels, float(value)))
-    return Snapshot(int(fields.get("_seq:", fields.get("_seq", 0))), values)
+    return Snapshot(int(fields.get("_seq", 0)), values)
 
 
 def postgres_snapshot(postgres, source, seq):
@@ -228,7 +228,7 @@ class Demo:
             raise Failed(f"DEMO_SECONDS is a number of seconds, not {seconds!r}") from None
         self.interactive = not seconds and os.isatty(0) and os.isatty(1)
         self.stop = threading.Event()
-        self.source = re.sub(r"[^A-Za-z0-9._:-]", "-", socket.gethostname())[:128] or "demo"
+        self.source = self.source_name()
         self.folder = servers.private_folder("latido-demo-")
         # PostgreSQL runs as another user when this is root, and must get through.
         os.chmod(self.folder, 0o711)
@@ -237,6 +237,10 @@ class Demo:
         self.postgres = servers.Postgres(self.folder, fsync=True)
         self.agent = self.hot = self.store = self.top = None
         self.first = None  # first snapshot seen in Redis
+
+    @staticmethod
+    def source_name():
+        return re.sub(r"[^A-Za-z0-9._:-]", "-", socket.gethostname())[:128] or "demo"
 
     @staticmethod
     def port(name):
@@ -302,7 +306,10 @@ class Demo:
                                    "the first event is in Redis")
         deadline = time.monotonic() + self.seconds
         if self.interactive:
-            self.top = subprocess.Popen([os.path.join(BIN, "latido"), "--config", self.config, "top"])
+            try:
+                self.top = subprocess.Popen([os.path.join(BIN, "latido"), "--config", self.config, "top"])
+            except OSError as e:
+                raise Failed(f"cannot start {BIN}/latido: {e.strerror}") from None
             servers.guard_process(self.top.pid)
         else:
             say(f"running for {self.seconds:g} s")

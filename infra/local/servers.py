@@ -383,8 +383,8 @@ class Mosquitto(Server):
 
     tls: also listen with TLS on .tls_port (certificates in .certificates); "require": clients need
     a certificate. users: {name: password}, anonymous access is then refused. acl: text of an ACL
-    file. persistence: keep sessions and queues over a restart, also over SIGKILL. queue_bytes: what
-    one client may have waiting. config: further lines.
+    file. persistence: keep sessions and queues over a restart, and over SIGKILL as of the last
+    second. queue_bytes: what one client may have waiting. config: further lines.
     """
 
     name = "mosquitto"
@@ -430,7 +430,7 @@ class Mosquitto(Server):
             lines.append(f"acl_file {self.write('acl', self.acl)}")
         if self.persistence:
             lines += ["persistence true", f"persistence_location {self.data}/",
-                      "autosave_on_changes true", "autosave_interval 1"]
+                      "autosave_interval 1"]  # seconds; on every change would write all of it each time
         lines += self.config.splitlines()
         if self.tls:
             self.certificates = self.certificates or make_certificates(self.folder)
@@ -592,6 +592,7 @@ class Postgres(Server):
     """
 
     name = "postgres"
+    pristine = None  # folder of an unused cluster to copy, which is quicker than initdb; see keep_pristine()
     stop_signal = signal.SIGINT  # "fast": sessions are ended, the shutdown is clean
 
     def __init__(self, folder, tcp=False, password=None, fsync=False, tls=False, config="", port=0,
@@ -649,9 +650,15 @@ class Postgres(Server):
             shutil.rmtree(self.data, ignore_errors=True)
             os.mkdir(self.data, 0o700)
             self._hand_over(self.data)
-            # C.UTF-8 is built into Debian's C library: no locale has to be generated.
-            self._run(find_program("initdb", "postgresql-15"), "-D", self.data, "-U", self.user, "-A", "trust",
-                      "-E", "UTF8", "--locale=C.UTF-8", "--no-sync")
+            if self.pristine == "":
+                folder = private_folder("latido-pg-", "/tmp")
+                self._hand_over(folder)
+                self._initdb(folder)
+                Postgres.pristine = folder
+            if self.pristine:
+                self._run("cp", "-a", f"{self.pristine}/.", self.data)
+            else:
+                self._initdb(self.data)
         method = "scram-sha-256" if self.password else "trust"
         self._give(os.path.join(self.data, "pg_hba.conf"),
                    f"local all all trust\nhost all all 127.0.0.1/32 {method}\n")
@@ -671,6 +678,16 @@ class Postgres(Server):
             lines += ["ssl = on", "ssl_cert_file = 'server_cert'", "ssl_key_file = 'server_key'"]
         lines += self.config.splitlines()
         self._give(os.path.join(self.data, "postgresql.conf"), "\n".join(lines) + "\n")
+
+    def _initdb(self, folder):
+        # C.UTF-8 is built into Debian's C library: no locale has to be generated.
+        self._run(find_program("initdb", "postgresql-15"), "-D", folder, "-U", self.user, "-A", "trust",
+                  "-E", "UTF8", "--locale=C.UTF-8", "--no-sync")
+
+    @staticmethod
+    def keep_pristine():
+        """For a process that starts many: initdb once, then copy."""
+        Postgres.pristine = Postgres.pristine or ""
 
     def _give(self, path, text):
         """Write a file that PostgreSQL may read."""

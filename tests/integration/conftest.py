@@ -26,6 +26,8 @@ sys.path.insert(0, os.path.join(ROOT, "infra", "local"))
 import servers  # noqa: E402
 from programs import Program, yaml_config  # noqa: E402
 
+servers.Postgres.keep_pristine()
+
 BIN = os.path.abspath(os.environ.get("LATIDO_BIN") or os.path.join(ROOT, "build", "release", "bin"))
 SANITIZER_REPORT = re.compile(r"ERROR: (Address|Leak|Thread)Sanitizer|WARNING: ThreadSanitizer|runtime error:|"
                               r"(Undefined|Memory)BehaviorSanitizer|SUMMARY: \w+Sanitizer")
