@@ -17,7 +17,7 @@
 struct pg_conn;   /* libpq's PGconn */
 struct pg_result; /* libpq's PGresult */
 
-#define LT_PG_STMTS 16
+#define LT_PG_STMTS 32
 
 struct lt_pg {
 	struct pg_conn *conn; /* NULL: not connected */
