@@ -78,21 +78,23 @@ static void put_json(const struct fleet_table *t, struct lt_buf *out)
 /* RFC 4180; a text that a spreadsheet would take for a formula stays text. */
 static void put_csv_text(const char *s, struct lt_buf *out)
 {
-	bool quote = strpbrk(s, ",\"\r\n") || (*s && strchr("=+-@\t", *s));
+	struct lt_buf clean = {0};
+	bool formula = *s && strchr("=+-@", *s);
 
-	if (!quote) {
+	text_clean(&clean, s, strlen(s), SIZE_MAX);
+	s = clean.len ? clean.data : "";
+	if (!formula && !strpbrk(s, ",\"")) {
 		lt_buf_str(out, s);
-		return;
+	} else {
+		lt_buf_str(out, formula ? "\"'" : "\"");
+		for (; *s; s++) {
+			if (*s == '"')
+				lt_buf_char(out, '"');
+			lt_buf_char(out, *s);
+		}
+		lt_buf_char(out, '"');
 	}
-	lt_buf_char(out, '"');
-	if (strchr("=+-@\t", *s))
-		lt_buf_char(out, '\'');
-	for (; *s; s++) {
-		if (*s == '"')
-			lt_buf_char(out, '"');
-		lt_buf_char(out, *s);
-	}
-	lt_buf_char(out, '"');
+	lt_buf_fini(&clean);
 }
 
 static void put_csv(const struct fleet_table *t, struct lt_buf *out)

@@ -66,22 +66,30 @@ struct screen {
 	unsigned columns, rows, line; /* line: next to be drawn, from 0 */
 };
 
-/* Each line is cut to the width, ends the colours it began and clears what stood there. */
+/*
+ * Each line is cleared before it is written: afterwards, when it is full, the cursor still stands on
+ * its last character and would erase that.
+ */
+static void line_begin(struct screen *s, const char *style)
+{
+	if (style)
+		lt_buf_str(s->out, style);
+	lt_buf_str(s->out, "\033[K");
+}
+
 static void line_end(struct screen *s)
 {
-	s->line++;
-	lt_buf_str(s->out, s->line < s->rows ? "\033[K\r\n" : "\033[K");
+	lt_buf_str(s->out, "\033[0m");
+	if (++s->line < s->rows)
+		lt_buf_str(s->out, "\r\n");
 }
 
 static void plain_line(struct screen *s, const char *text, const char *style)
 {
 	if (s->line >= s->rows)
 		return;
-	if (style)
-		lt_buf_str(s->out, style);
+	line_begin(s, style);
 	text_clean(s->out, text, strlen(text), s->columns);
-	if (style)
-		lt_buf_str(s->out, "\033[0m");
 	line_end(s);
 }
 
@@ -130,21 +138,21 @@ static void draw_status(struct top *t, struct screen *s, bool colour)
 
 static void draw_help(struct screen *s)
 {
-	static const char *const lines[] = {"", "  q        quit",
+	static const char *const lines[] = {"  q        quit",
 		"  /        type a filter: part of a name, or a pattern with * ? [ ]",
 		"  Esc      no filter", "  arrows   scroll; Page Up, Page Down, Home, End too",
 		"  space    pause", "  + -      longer or shorter interval",
-		"  i        the other way round", "  h ?      this help, any key closes it", "",
-		"  Sort by:"};
-	char text[64];
+		"  i        the other way round", "  h ?      this help, any key closes it"};
+	struct lt_buf b = {0};
 
 	for (size_t i = 0; i < LT_ARRAY_LEN(lines); i++)
 		plain_line(s, lines[i], NULL);
-	for (int c = 0; c < VIEW_MAX; c++) {
-		snprintf(text, sizeof(text), "  %c        %s", view_column_key((enum view_column)c),
+	lt_buf_str(&b, "  sort by ");
+	for (int c = 0; c < VIEW_MAX; c++)
+		lt_buf_printf(&b, " %c %s", view_column_key((enum view_column)c),
 			view_column_name((enum view_column)c));
-		plain_line(s, text, NULL);
-	}
+	plain_line(s, b.data, NULL);
+	lt_buf_fini(&b);
 }
 
 static void draw_rows(struct top *t, struct screen *s, bool colour)
@@ -158,15 +166,15 @@ static void draw_rows(struct top *t, struct screen *s, bool colour)
 		t->offset = t->shown.n > room ? t->shown.n - room : 0;
 	view_fit(&l, t->shown.rows, t->shown.n, s->columns);
 	if (s->line < s->rows) {
-		lt_buf_str(s->out, colour ? "\033[7m" : "");
+		line_begin(s, colour ? "\033[7m" : NULL);
 		view_header(&l, s->out);
-		lt_buf_str(s->out, colour ? "\033[K\033[0m" : "");
 		line_end(s);
 	}
 	for (size_t i = 0; i < room && t->offset + i < t->shown.n; i++) {
 		struct fleet_row row = t->shown.rows[t->offset + i];
 
 		row.age_s += since;
+		line_begin(s, NULL);
 		view_row(&l, &row, s->out);
 		line_end(s);
 	}

@@ -9,6 +9,8 @@ import redis as client
 import servers
 from conftest import ROOT
 
+pytestmark = pytest.mark.once  # a program of Redis, not of ours
+
 NODE = "latido:node:n"
 EXACT = 2 ** 53
 
