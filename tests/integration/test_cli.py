@@ -216,12 +216,11 @@ def test_tap_time_out_without_a_broker():
 def test_tap_ends_with_its_reader(tap, client):
     t = tap()
     t.process.stdout.close()
-    seq = 0
-    while t.process.poll() is None:
+    deadline, seq = time.monotonic() + SECONDS, 0
+    while t.process.poll() is None and time.monotonic() < deadline:
         seq += 1
-        assert seq < 1000
         client.publish(metrics_topic("n"), event("n", seq, [1.0], EPOCH))
-    assert t.process.returncode == 0
+    assert t.process.poll() == 0
     assert t.process.stderr.read() == ""
 
 
@@ -565,7 +564,8 @@ def test_top_restores_after_signals(top, signum, code):
     os.kill(top.pane_pid(), signum)
     text = top.wait(f"^code {code}$")
     assert not top.alternate()
-    assert "before" in text and "SOURCE" not in text
+    # A sanitizer's report of the crash may have pushed what was there before off the screen.
+    assert "SOURCE" not in text and ("before" in text or "Sanitizer" in text)
     top.type("echo hal")
     top.wait(r"\$ echo hal$")
 
