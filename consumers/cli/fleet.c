@@ -7,9 +7,8 @@
 #include <string.h>
 
 #include "latido/clock.h"
-#include "latido/redis.h"
+#include "latido/redis_layout.h"
 
-#define LAYOUT           "1"
 #define ENTRIES          8 /* of each window and refresh: enough for two snapshots of each stream */
 #define CHUNK            64 /* windows in one pipeline */
 #define SHAPES_MAX_BYTES (64 << 20)
@@ -79,25 +78,6 @@ void fleet_table_fini(struct fleet_table *t)
 
 /* ---- who is there ---- */
 
-static int check_layout(struct fleet *f, struct lt_err *err)
-{
-	struct lt_reply *r;
-	int rc;
-
-	lt_redis_begin(&f->cmd, "HGET");
-	lt_redis_str(&f->cmd, "latido:meta");
-	lt_redis_str(&f->cmd, "layout");
-	rc = lt_redis_call(f->redis, &f->cmd, &r, err);
-	if (rc != LT_OK)
-		return rc;
-	if (lt_reply_type(r) == LT_REPLY_STRING && strcmp(lt_reply_str(r, NULL), LAYOUT))
-		rc = lt_fail(err, LT_ECONF, LT_CLS_CONFIG, "redis.layout",
-			"Redis %s holds Latido's layout %s, this program reads layout " LAYOUT,
-			fleet_where(f), lt_reply_str(r, NULL));
-	lt_reply_free(r);
-	return rc;
-}
-
 static int read_clock(struct fleet *f, struct lt_err *err)
 {
 	struct lt_reply *r;
@@ -155,7 +135,7 @@ static int read_seen(struct fleet *f, struct lt_err *err)
 	int rc;
 
 	lt_redis_begin(&f->cmd, "ZRANGE");
-	lt_redis_str(&f->cmd, "latido:seen");
+	lt_redis_str(&f->cmd, LT_REDIS_SEEN);
 	lt_redis_str(&f->cmd, "0");
 	lt_redis_str(&f->cmd, "-1");
 	lt_redis_str(&f->cmd, "WITHSCORES");
@@ -183,22 +163,9 @@ static int read_seen(struct fleet *f, struct lt_err *err)
 
 static bool fetch_shape(struct fleet *f, const char *source, uint64_t hash)
 {
-	struct lt_shape *shape = NULL;
-	struct lt_reply *r;
-	char hex[17];
-	size_t len;
-	const char *bytes;
+	struct lt_shape *shape;
 
-	snprintf(hex, sizeof(hex), "%016llx", (unsigned long long)hash);
-	lt_redis_begin(&f->cmd, "GET");
-	lt_redis_key(&f->cmd, "latido:shape:", hex);
-	if (lt_redis_call(f->redis, &f->cmd, &r, NULL) != LT_OK)
-		return false;
-	bytes = lt_reply_str(r, &len);
-	if (len)
-		shape = lt_shapes_intern(f->shapes, bytes, len, NULL);
-	lt_reply_free(r);
-	if (!shape)
+	if (lt_redis_find_shape(f->redis, f->shapes, hash, &shape, NULL) != LT_OK)
 		return false;
 	lt_shapes_announce(f->shapes, source, shape);
 	lt_shape_put(shape);
@@ -259,7 +226,7 @@ static int ask_window(struct fleet *f, const struct node *node, struct lt_err *e
 	char after[72];
 
 	lt_redis_begin(&f->cmd, "XREVRANGE");
-	lt_redis_key(&f->cmd, "latido:window:", node->source);
+	lt_redis_key(&f->cmd, LT_REDIS_WINDOW, node->source);
 	lt_redis_str(&f->cmd, "+");
 	snprintf(after, sizeof(after), node->last_id[0] ? "(%s" : "-", node->last_id);
 	lt_redis_str(&f->cmd, after);
@@ -326,7 +293,7 @@ int fleet_refresh(struct fleet *f, struct fleet_table *out, struct lt_err *err)
 	if (!lt_redis_connected(f->redis)) {
 		rc = lt_redis_connect(f->redis, err);
 		if (rc == LT_OK)
-			rc = check_layout(f, err);
+			rc = lt_redis_check_layout(f->redis, err);
 		/* It may be another one, or an empty one: ids of before mean nothing there. */
 		for (size_t i = 0; i < f->n; i++)
 			f->nodes[i].last_id[0] = '\0';

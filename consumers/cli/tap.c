@@ -14,7 +14,7 @@
 #include "latido/clock.h"
 #include "latido/event.h"
 #include "latido/log.h"
-#include "latido/redis.h"
+#include "latido/redis_layout.h"
 #include "text.h"
 
 #define POLL_MAX         64
@@ -47,7 +47,6 @@ struct tap {
 	struct lt_snapshot *filtered;
 	struct lt_buf out;
 	struct lt_redis *redis; /* only to look announced shapes up */
-	struct lt_redis_cmd cmd;
 	int64_t redis_failed_ns;
 	struct damped bad, nameless, topic;
 	bool lost; /* the connection, and it was said */
@@ -189,12 +188,8 @@ static void show(struct tap *t, const struct lt_event *e)
 /* Announced shapes are sent in full once a minute at least; Redis may know them now. */
 static bool ask_redis(struct tap *t, const char *source, uint64_t hash)
 {
-	struct lt_shape *shape = NULL;
-	struct lt_reply *r;
+	struct lt_shape *shape;
 	int64_t now = lt_mono_ns();
-	const char *bytes;
-	char hex[17];
-	size_t len;
 
 	if (t->redis_failed_ns && now - t->redis_failed_ns < REDIS_RETRY_NS)
 		return false;
@@ -203,16 +198,7 @@ static bool ask_redis(struct tap *t, const char *source, uint64_t hash)
 		t->redis_failed_ns = now;
 		return false;
 	}
-	snprintf(hex, sizeof(hex), "%016llx", (unsigned long long)hash);
-	lt_redis_begin(&t->cmd, "GET");
-	lt_redis_key(&t->cmd, "latido:shape:", hex);
-	if (lt_redis_call(t->redis, &t->cmd, &r, NULL) != LT_OK)
-		return false;
-	bytes = lt_reply_str(r, &len);
-	if (len)
-		shape = lt_shapes_intern(t->shapes, bytes, len, NULL);
-	lt_reply_free(r);
-	if (!shape)
+	if (lt_redis_find_shape(t->redis, t->shapes, hash, &shape, NULL) != LT_OK)
 		return false;
 	lt_shapes_announce(t->shapes, source, shape);
 	lt_shape_put(shape);
@@ -344,7 +330,6 @@ static void tap_fini(struct tap *t)
 		if (t->signals[i])
 			event_free(t->signals[i]);
 	lt_redis_free(t->redis);
-	lt_redis_cmd_fini(&t->cmd);
 	lt_snapshot_free(t->filtered);
 	lt_shapes_free(t->shapes);
 	lt_arena_fini(&t->arena);

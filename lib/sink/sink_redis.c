@@ -56,35 +56,6 @@ static void sink_fini(struct lt_sink *base)
 	free(s->renew.items);
 }
 
-static int check_layout(struct sink_redis *s, struct lt_err *err)
-{
-	struct lt_reply *reply;
-	int rc;
-
-	lt_redis_begin(&s->cmd, "HGET");
-	lt_redis_str(&s->cmd, "latido:meta");
-	lt_redis_str(&s->cmd, "layout");
-	rc = lt_redis_call(s->redis, &s->cmd, &reply, err);
-	if (rc == LT_EDATA)
-		return lt_fail(err, LT_ECONF, LT_CLS_CONFIG, "redis.layout",
-			"Redis %s: latido:meta is not a hash, so this database is used by "
-			"something else; "
-			"choose another database in redis.url",
-			lt_redis_where(s->redis));
-	if (rc != LT_OK)
-		return rc;
-	if (lt_reply_type(reply) == LT_REPLY_STRING &&
-		strcmp(lt_reply_str(reply, NULL), HOT_LAYOUT))
-		rc = lt_fail(err, LT_ECONF, LT_CLS_CONFIG, "redis.layout",
-			"Redis %s holds Latido's layout %s, this program writes layout " HOT_LAYOUT
-			"; run the matching version, choose another database in redis.url, or "
-			"delete "
-			"the keys latido:*",
-			lt_redis_where(s->redis), lt_reply_str(reply, NULL));
-	lt_reply_free(reply);
-	return rc;
-}
-
 static bool holds_text(const struct lt_reply *r, const char *text, size_t len)
 {
 	size_t n;
@@ -136,7 +107,7 @@ static int sink_open(struct lt_sink *base, struct lt_err *err)
 	int rc = lt_redis_connect(s->redis, err);
 
 	if (rc == LT_OK)
-		rc = check_layout(s, err);
+		rc = lt_redis_check_layout(s->redis, err);
 	if (rc == LT_OK)
 		rc = load_function(s, err);
 	if (rc == LT_OK) {
@@ -188,7 +159,7 @@ static int send_seen(struct sink_redis *s, struct lt_err *err)
 		bool last = i == s->accepted.n;
 
 		if (n && (last || n == SEEN_CHUNK)) {
-			rc = hot_send(s, (struct op){.kind = OP_OTHER, .key = "latido:seen"}, err);
+			rc = hot_send(s, (struct op){.kind = OP_OTHER, .key = LT_REDIS_SEEN}, err);
 			n = 0;
 		}
 		if (last || rc != LT_OK)
@@ -199,7 +170,7 @@ static int send_seen(struct sink_redis *s, struct lt_err *err)
 			continue;
 		if (n++ == 0) {
 			lt_redis_begin(&s->cmd, "ZADD");
-			lt_redis_str(&s->cmd, "latido:seen");
+			lt_redis_str(&s->cmd, LT_REDIS_SEEN);
 			lt_redis_str(&s->cmd, "GT");
 		}
 		lt_redis_i64(&s->cmd, src->seen_ms);
@@ -280,11 +251,11 @@ static int chores(struct sink_redis *s, int64_t now, struct lt_err *err)
 	s->chores_mono_ns = now + HOT_RENEW_NS;
 	lt_counter_add(&hot_stats.forgotten, hot_evict(&s->st, now));
 	lt_redis_begin(&s->cmd, "ZREMRANGEBYSCORE");
-	lt_redis_str(&s->cmd, "latido:seen");
+	lt_redis_str(&s->cmd, LT_REDIS_SEEN);
 	lt_redis_str(&s->cmd, "-inf");
 	lt_redis_i64(&s->cmd, lt_wall_ns() / LT_NS_PER_MS - s->conf->hot.expire_ms);
 	s->meta_due = true;
-	return hot_send(s, (struct op){.kind = OP_OTHER, .key = "latido:seen"}, err);
+	return hot_send(s, (struct op){.kind = OP_OTHER, .key = LT_REDIS_SEEN}, err);
 }
 
 static int64_t sink_tick(struct lt_sink *base, struct lt_err *err)
@@ -339,34 +310,14 @@ static int sink_find_shape(
 	struct lt_sink *base, uint64_t hash, struct lt_buf *bytes, struct lt_err *err)
 {
 	struct sink_redis *s = hot_sink(base);
-	struct lt_reply *reply;
 	struct lt_shape *shape;
-	char hex[HOT_SHAPE_HEX_LEN + 1];
-	const char *there;
-	size_t len;
-	int rc;
+	int rc = lt_redis_find_shape(s->redis, s->st.shapes, hash, &shape, err);
 
-	snprintf(hex, sizeof(hex), "%016llx", (unsigned long long)hash);
-	lt_redis_begin(&s->cmd, "GET");
-	lt_redis_key(&s->cmd, "latido:shape:", hex);
-	rc = lt_redis_call(s->redis, &s->cmd, &reply, err);
-	if (rc == LT_EDATA)
-		return lt_fail(err, LT_EAGAIN, LT_CLS_RETRY, "redis.find_shape",
-			"Redis %s: latido:shape:%s is not a string; delete it",
-			lt_redis_where(s->redis), hex);
 	if (rc != LT_OK)
-		return soften(s, rc, err);
-	there = lt_reply_str(reply, &len);
-	/* Parsed here already: somebody else may have written there. */
-	shape = len ? lt_shapes_intern(s->st.shapes, there, len, NULL) : NULL;
-	if (shape && shape->hash == hash)
-		lt_buf_add(bytes, there, len);
-	else
-		rc = lt_fail(err, LT_EAGAIN, LT_CLS_RETRY, "redis.find_shape",
-			"shape %s is not known to Redis", hex);
+		return rc == LT_EAGAIN ? rc : soften(s, rc, err);
+	lt_buf_add(bytes, shape->bytes, shape->size);
 	lt_shape_put(shape);
-	lt_reply_free(reply);
-	return rc;
+	return LT_OK;
 }
 
 const struct lt_sink_ops lt_sink_redis_ops = {

@@ -4,7 +4,7 @@
 
 #include "latido/clock.h"
 #include "latido/event.h"
-#include "latido/redis.h"
+#include "latido/redis_layout.h"
 #include "latido/stats.h"
 
 /*
@@ -17,7 +17,7 @@
 
 #define HOT_STREAMS_MAX   32 /* remembered of one source */
 #define HOT_PENDING_MAX   16 /* partial frames of one stream that wait for their turn */
-#define HOT_SHAPE_HEX_LEN 16
+#define HOT_SHAPE_HEX_LEN (LT_REDIS_HASH_LEN - 1)
 
 /** struct hot_shape - the sink's notes, in the user slot of a private lt_shape */
 struct hot_shape {

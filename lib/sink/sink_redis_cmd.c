@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "sink_redis.h"
 
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -30,7 +29,7 @@ struct hot_shape *hot_shape_of(struct lt_shape *s)
 	if (h)
 		return h;
 	h = lt_calloc(1, sizeof(*h));
-	snprintf(h->hex, sizeof(h->hex), "%016" PRIx64, s->hash);
+	lt_redis_hash(s->hash, h->hex);
 	for (uint32_t i = 0; i < s->n_series; i++) {
 		if (!needs_alias(&s->series[i]))
 			continue;
@@ -150,7 +149,7 @@ void hot_fcall_build(struct lt_redis_cmd *c, struct hot_stream *s, struct hot_fc
 	lt_redis_begin(c, "FCALL");
 	lt_redis_str(c, "latido_apply");
 	lt_redis_str(c, "1");
-	lt_redis_key(c, "latido:node:", s->source->name);
+	lt_redis_key(c, LT_REDIS_NODE, s->source->name);
 	lt_redis_str(c, s->name);
 	lt_redis_u64(c, last->epoch);
 	lt_redis_u64(c, last->seq);

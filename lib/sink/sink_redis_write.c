@@ -98,14 +98,14 @@ static void shape_answer(struct sink_redis *s, struct lt_shape *shape, const str
 static int send_shape(struct sink_redis *s, struct lt_shape *shape, struct lt_err *err)
 {
 	lt_redis_begin(&s->cmd, "SET");
-	lt_redis_key(&s->cmd, "latido:shape:", hot_shape_of(shape)->hex);
+	lt_redis_key(&s->cmd, LT_REDIS_SHAPE, hot_shape_of(shape)->hex);
 	lt_redis_arg(&s->cmd, shape->bytes, shape->size);
 	lt_redis_str(&s->cmd, "NX");
 	lt_redis_str(&s->cmd, "GET");
 	lt_redis_str(&s->cmd, "EX");
 	lt_redis_i64(&s->cmd, SHAPE_EXPIRE_S);
 	return hot_send(
-		s, (struct op){.kind = OP_SHAPE_SET, .key = "latido:shape:", .shape = shape}, err);
+		s, (struct op){.kind = OP_SHAPE_SET, .key = LT_REDIS_SHAPE, .shape = shape}, err);
 }
 
 /* Make sure that what is packed by hash can be unpacked by readers. */
@@ -126,11 +126,11 @@ int hot_ensure_shapes(struct sink_redis *s, struct lt_err *err)
 		} else if (now - h->seen_mono_ns > HOT_RENEW_NS) {
 			h->seen_mono_ns = now;
 			lt_redis_begin(&s->cmd, "EXPIRE");
-			lt_redis_key(&s->cmd, "latido:shape:", h->hex);
+			lt_redis_key(&s->cmd, LT_REDIS_SHAPE, h->hex);
 			lt_redis_i64(&s->cmd, SHAPE_EXPIRE_S);
 			rc = hot_send(s,
 				(struct op){.kind = OP_SHAPE_RENEW,
-					.key = "latido:shape:",
+					.key = LT_REDIS_SHAPE,
 					.shape = shape},
 				err);
 		}
@@ -274,7 +274,7 @@ static int send_window(struct sink_redis *s, const struct accepted *a, struct lt
 	else
 		strcpy(id, "0-*");
 	lt_redis_begin(&s->cmd, "XADD");
-	lt_redis_key(&s->cmd, "latido:window:", src->name);
+	lt_redis_key(&s->cmd, LT_REDIS_WINDOW, src->name);
 	lt_redis_str(&s->cmd, "MAXLEN");
 	lt_redis_str(&s->cmd, "~");
 	lt_redis_i64(&s->cmd, hot_window_maxlen(s->conf->hot.window_events,
@@ -283,7 +283,7 @@ static int send_window(struct sink_redis *s, const struct accepted *a, struct lt
 	lt_redis_str(&s->cmd, "e");
 	lt_redis_arg(&s->cmd, s->packed.data, s->packed.len);
 	return hot_send(
-		s, (struct op){.kind = OP_XADD, .key = "latido:window:", .source = src}, err);
+		s, (struct op){.kind = OP_XADD, .key = LT_REDIS_WINDOW, .source = src}, err);
 }
 
 int hot_send_event(struct sink_redis *s, const struct accepted *a, struct lt_err *err)
@@ -306,11 +306,11 @@ int hot_send_event(struct sink_redis *s, const struct accepted *a, struct lt_err
 	if (rc != LT_OK)
 		return rc;
 	lt_redis_begin(&s->cmd, "PUBLISH");
-	lt_redis_key(&s->cmd, "latido:live:", src->name);
+	lt_redis_key(&s->cmd, LT_REDIS_LIVE, src->name);
 	lt_redis_arg(&s->cmd, s->packed.data, s->packed.len);
 	return hot_send(s,
 		(struct op){.kind = OP_PUBLISH,
-			.key = "latido:live:",
+			.key = LT_REDIS_LIVE,
 			.source = src,
 			.event_ns = e->has_time ? e->time_ns : e->arrived_ns},
 		err);
@@ -339,7 +339,7 @@ static int send_apply(struct sink_redis *s, struct hot_stream *stream, struct lt
 	lt_counter_add(&hot_stats.fields, how.fields);
 	return hot_send(s,
 		(struct op){
-			.kind = OP_APPLY, .key = "latido:node:", .source = src, .stream = stream},
+			.kind = OP_APPLY, .key = LT_REDIS_NODE, .source = src, .stream = stream},
 		err);
 }
 
@@ -384,10 +384,10 @@ static int fetch_old_shapes(struct sink_redis *s, struct lt_err *err)
 		if (!r->wanted[0] || r->wanted[0] == '-')
 			continue;
 		lt_redis_begin(&s->cmd, "GET");
-		lt_redis_key(&s->cmd, "latido:shape:", r->wanted);
+		lt_redis_key(&s->cmd, LT_REDIS_SHAPE, r->wanted);
 		rc = hot_send(s,
 			(struct op){.kind = OP_SHAPE_GET,
-				.key = "latido:shape:",
+				.key = LT_REDIS_SHAPE,
 				.source = r->stream->source,
 				.redo = i},
 			err);
@@ -435,10 +435,10 @@ static int renew_windows(struct sink_redis *s, struct lt_err *err)
 		struct hot_source *src = *VEC_AT(&s->renew, struct hot_source *, i);
 
 		lt_redis_begin(&s->cmd, "EXPIRE");
-		lt_redis_key(&s->cmd, "latido:window:", src->name);
+		lt_redis_key(&s->cmd, LT_REDIS_WINDOW, src->name);
 		lt_redis_i64(&s->cmd, expire_s(s));
 		rc = hot_send(s,
-			(struct op){.kind = OP_OTHER, .key = "latido:window:", .source = src}, err);
+			(struct op){.kind = OP_OTHER, .key = LT_REDIS_WINDOW, .source = src}, err);
 	}
 	s->renew.n = 0;
 	return rc;
@@ -448,12 +448,12 @@ int hot_send_meta(struct sink_redis *s, struct lt_err *err)
 {
 	s->meta_due = false;
 	lt_redis_begin(&s->cmd, "HSET");
-	lt_redis_str(&s->cmd, "latido:meta");
+	lt_redis_str(&s->cmd, LT_REDIS_META);
 	lt_redis_str(&s->cmd, "layout");
-	lt_redis_str(&s->cmd, HOT_LAYOUT);
+	lt_redis_str(&s->cmd, LT_REDIS_LAYOUT);
 	lt_redis_str(&s->cmd, "writer");
 	lt_redis_key(&s->cmd, "latido-hot ", lt_daemon_version());
-	return hot_send(s, (struct op){.kind = OP_OTHER, .key = "latido:meta"}, err);
+	return hot_send(s, (struct op){.kind = OP_OTHER, .key = LT_REDIS_META}, err);
 }
 
 /* Read what is outstanding and answer Redis's wishes until it has none. */

@@ -12,7 +12,6 @@
  * is read by hot_finish(), after which hot_settle() leaves the state consistent, failed or not.
  */
 
-#define HOT_LAYOUT   "1"
 #define HOT_RENEW_NS (60 * LT_NS_PER_S) /* how often expiry times are set anew */
 
 /* What the answer to a sent command is for; answers come in the order of sending. */
