@@ -32,11 +32,11 @@ int lt_redis_check_layout(struct lt_redis *r, struct lt_err *err)
 	if (lt_reply_type(reply) == LT_REPLY_STRING &&
 		strcmp(lt_reply_str(reply, NULL), LT_REDIS_LAYOUT))
 		rc = lt_fail(err, LT_ECONF, LT_CLS_CONFIG, "redis.layout",
-			"Redis %s holds Latido's layout %.20s, this program knows "
-			"layout " LT_REDIS_LAYOUT "; run the matching version, choose another "
-						  "database in redis.url, or delete the "
-			"keys latido:*",
-			lt_redis_where(r), lt_reply_str(reply, NULL));
+			"Redis %s holds Latido's layout %.20s, this program knows layout %s; run "
+			"the matching "
+			"version, choose another database in redis.url, or delete the keys "
+			"latido:*",
+			lt_redis_where(r), lt_reply_str(reply, NULL), LT_REDIS_LAYOUT);
 	lt_reply_free(reply);
 	return rc;
 }
