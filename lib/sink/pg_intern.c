@@ -65,7 +65,7 @@ static bool source_eq(const void *item, const void *key)
 
 static struct lt_pg_source *source_of(struct lt_sink_pg *s, const struct lt_event *e)
 {
-	uint64_t hash = XXH3_64bits(e->source, strlen(e->source));
+	uint64_t hash = XXH3_64bits_withSeed(e->source, strlen(e->source), s->seed);
 	struct lt_pg_source *src = lt_pg_map_find(&s->sources, hash, source_eq, e->source);
 
 	if (!src) {
@@ -161,7 +161,7 @@ static bool epoch_eq(const void *item, const void *key)
 static struct lt_pg_epoch *epoch_of(struct lt_sink_pg *s, const struct lt_event *e)
 {
 	struct epoch_key key = {source_of(s, e), (int64_t)e->epoch};
-	uint64_t hash = XXH3_64bits(&key, sizeof(key));
+	uint64_t hash = XXH3_64bits_withSeed(&key, sizeof(key), s->seed);
 	struct lt_pg_epoch *ep = lt_pg_map_find(&s->epochs, hash, epoch_eq, &key);
 
 	if (!ep) {

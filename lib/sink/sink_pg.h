@@ -74,6 +74,7 @@ struct lt_sink_pg {
 	uint64_t generation; /* of the caches; each connection has its own */
 	uint64_t serial;     /* of put() */
 
+	uint64_t seed;                      /* of the hashes: names come from outside */
 	struct lt_pg_map sources;           /* by name */
 	struct lt_pg_map epochs;            /* by source and epoch */
 	struct lt_pg_partition *partitions; /* ascending */
