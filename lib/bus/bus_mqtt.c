@@ -40,6 +40,7 @@ struct mq_client {
 	bool closing;    /* the worker still has the last link */
 	bool due;        /* connect as soon as it has not */
 	bool broken;     /* failed or lost since it was last up */
+	bool refused;    /* the broker refused a message on this connection */
 	bool session;    /* the broker had our session */
 	bool asked;      /* this process sent a SUBSCRIBE in that session */
 	bool subscribed; /* and it was granted */
@@ -149,6 +150,7 @@ static void client_connect(struct mq_client *c)
 		return;
 	}
 	c->due = false;
+	c->refused = false;
 	c->state = MQ_CONNECTING;
 	l = mq_link_new(c->w, ++c->gen);
 	ask_will(c, l);
@@ -263,9 +265,10 @@ static void report_delivered(struct mq_bus *b, struct lt_out *o)
 	struct lt_err err = {0};
 
 	lt_outq_remove(&b->core->out, o);
-	if (o->code != LT_OK && o->reason)
+	if (o->code != LT_OK && o->reason) {
+		b->c[MQ_TX].refused = true;
 		mq_err_puback(o->reason, o->m.topic, &err);
-	else if (o->code != LT_OK)
+	} else if (o->code != LT_OK)
 		check_size(b, &o->m, &err);
 	if (!o->m.at_most_once && h->delivered)
 		h->delivered(h->arg, o->m.token, o->code, o->code == LT_OK ? NULL : &err);
@@ -356,12 +359,16 @@ static void on_closed(struct mq_client *c)
 		client_connect(c);
 }
 
-/* A broker that is restarted or cannot be reached refuses us in between: see MQ_EV_FAILED. */
+/*
+ * A broker that is restarted or cannot be reached refuses us in between: see MQ_EV_FAILED. And
+ * Mosquitto 2.0.11 closes the connection after it has refused a message.
+ */
 static void note_takeover(struct mq_client *c, struct mq_ev *ev)
 {
 	int64_t now = lt_mono_ns();
 
-	if (ev->takeover || (ev->silent && c->state == MQ_UP && now - c->up_ns < YOUNG_NS))
+	if (ev->takeover ||
+		(ev->silent && !c->refused && c->state == MQ_UP && now - c->up_ns < YOUNG_NS))
 		lt_takeover_note(&c->takeovers, now, c->w->client_id, ev->takeover, &ev->err);
 }
 

@@ -104,13 +104,16 @@ int mq_err_tls(const struct mq_core *c, const char *text, struct lt_err *err)
 	if (text[0])
 		return lt_fail(err, LT_EAUTH, LT_CLS_CONFIG, "mqtt.tls", "TLS to %s:%d failed: %s",
 			c->host, c->port, text);
-	if (c->verify_hostname)
-		return lt_fail(err, LT_EAUTH, LT_CLS_CONFIG, "mqtt.tls",
-			"the certificate of the broker at %s:%d does not name the host '%s'; use "
-			"a name of the certificate in bus.url",
-			c->host, c->port, c->host);
-	return lt_fail(
-		err, LT_EIO, LT_CLS_RETRY, "mqtt.tls", "TLS to %s:%d failed", c->host, c->port);
+	/* Neither paho nor OpenSSL says which of them it was. */
+	return lt_fail(err, LT_EAUTH, LT_CLS_CONFIG, "mqtt.tls",
+		"the TLS handshake with %s:%d was not completed:%s%s%s%s", c->host, c->port,
+		c->verify_hostname ? " the broker's certificate does not name the host '" : "",
+		c->verify_hostname ? c->host : "",
+		c->verify_hostname ? "' (use a name of the certificate in bus.url), or" : "",
+		c->cert_file[0] ? " the broker does not accept the certificate in "
+				  "bus.mqtt.cert_file"
+				: " the broker wants a client certificate (bus.mqtt.cert_file, "
+				  "bus.mqtt.key_file)");
 }
 
 int mq_err_resolve(const struct mq_core *c, int rc, struct lt_err *err)

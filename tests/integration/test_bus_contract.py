@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Runs the transports' contract suite (tests/contract/bus_test.c) with a real broker.
+"""Runs the transports' contract suite (tests/contract/bus_*_test.c) with a real broker.
 
 The suite breaks connections with a relay of its own; for the broker's life it asks us.
 """
@@ -71,7 +71,29 @@ def run_suite(name, broker, env, tmp_path):
     return text
 
 
-def test_contract_on_mosquitto(servers_folder, tmp_path):
+@pytest.mark.parametrize("name", ["bus_test", "bus_flow_test"])
+def test_contract_on_mosquitto(name, servers_folder, tmp_path):
     with servers.Mosquitto(servers_folder, persistence=True) as broker:
-        text = run_suite("bus_test", broker, {}, tmp_path)
-    assert "[ RUN      ] back_pressure" in text
+        text = run_suite(name, broker, {}, tmp_path)
+    assert "[       OK ]" in text  # not skipped
+
+
+def test_mqtt_alone(tmp_path):
+    """Credentials, TLS, limits and failures: more brokers, one for each."""
+
+    def folder(name):
+        path = tmp_path / name
+        path.mkdir()
+        return str(path)
+
+    acl = "user user\ntopic readwrite open/#\n"
+    with (servers.Mosquitto(folder("main"), tls=True, persistence=True) as main,
+          servers.Mosquitto(folder("auth"), users={"user": "secret"}, acl=acl) as auth,
+          servers.Mosquitto(folder("strict"), tls="require") as strict,
+          servers.Mosquitto(folder("small"), config="max_packet_size 100000\nmax_inflight_messages 3") as small):
+        text = run_suite("bus_mqtt_test", main, {
+            "LT_TEST_MQTT_TLS_URL": main.tls_url, "LT_TEST_TLS_CERTS": os.path.dirname(main.certificates["ca"]),
+            "LT_TEST_MQTT_STRICT_URL": strict.tls_url,
+            "LT_TEST_STRICT_CERTS": os.path.dirname(strict.certificates["ca"]),
+            "LT_TEST_MQTT_AUTH_URL": auth.url, "LT_TEST_MQTT_SMALL_URL": small.url}, tmp_path)
+    assert "[       OK ] client_certificate" in text

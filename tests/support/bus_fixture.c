@@ -75,7 +75,53 @@ void open_peer(struct peer *p, const char *name, const char *filter, bool durabl
 
 	start_peer(p, name);
 	peer_open(p, topics, durable, false);
-	peer_wait_up(p);
+}
+
+void peers_up_at(struct peer **p)
+{
+	while (*p)
+		peer_wait_up(*p++);
+}
+
+char *text(const char *prefix, int i)
+{
+	static char buf[64];
+
+	snprintf(buf, sizeof(buf), "%s%d", prefix, i);
+	return buf;
+}
+
+void assert_sequence(const struct peer *p, const char *on, int from, int to)
+{
+	int next = from;
+
+	for (size_t i = 0; i < p->n_got; i++) {
+		int n = atoi(p->got[i].data);
+
+		if (strcmp(p->got[i].topic, on) != 0)
+			continue;
+		if (n > next)
+			fail_msg("%d is missing: %d came instead", next, n);
+		next += n == next;
+	}
+	assert_int_equal(next, to);
+}
+
+int bus_suite_main(const struct CMUnitTest *tests, size_t n, int argc, char **argv)
+{
+	static const struct bus_impl *const impls[] = {&bus_impl_mem, &bus_impl_mqtt};
+	const char *only = getenv("LT_TEST_BUS");
+	int failed = 0;
+
+	if (argc > 1)
+		cmocka_set_test_filter(argv[1]);
+	for (size_t i = 0; i < LT_ARRAY_LEN(impls); i++) {
+		impl = impls[i];
+		if (!impl->available() || (only && strcmp(only, impl->name) != 0))
+			continue;
+		failed += _cmocka_run_group_tests(impl->name, tests, n, NULL, NULL);
+	}
+	return failed ? 1 : 0;
 }
 
 /* ---- mem ---- */

@@ -48,9 +48,29 @@ const char *id(const char *name);
 /** topic() - a topic or filter of this test only; likewise. */
 const char *topic(const char *name);
 
-/** open_peer() - url(), a client id from @name; waits until it is connected. */
+/** open_peer() - url(), a client id from @name; does not wait. */
 void open_peer(struct peer *p, const char *name, const char *filter, bool durable);
+/**
+ * peers_up() - wait until these are connected
+ *
+ * Open first, then wait: paho needs two seconds for a connection when all others are idle.
+ */
+#define peers_up(...) peers_up_at((struct peer *[]){__VA_ARGS__, NULL})
+void peers_up_at(struct peer **p);
 /** start_peer() - configured only: the test changes p->conf, then calls peer_open(). */
 void start_peer(struct peer *p, const char *name);
+
+/** text() - @prefix and a number; valid until the next call. */
+char *text(const char *prefix, int i);
+/** assert_sequence() - numbers @from to @to-1 came on @on in this order, each at least once. */
+void assert_sequence(const struct peer *p, const char *on, int from, int to);
+
+struct CMUnitTest;
+/**
+ * bus_suite_main() - run the tests on every available transport, or on that in LT_TEST_BUS
+ *
+ * An argument is a pattern for the names of the tests to run. Return: the exit code.
+ */
+int bus_suite_main(const struct CMUnitTest *tests, size_t n, int argc, char **argv);
 
 #endif

@@ -161,6 +161,13 @@ static void obey(struct relay *r)
 	pthread_cond_broadcast(&r->done);
 }
 
+/* An end that nothing is wanted of is left out: poll() would report its hang-up for ever. */
+static void watch(struct pollfd *p, int fd, bool in, bool out)
+{
+	p->events = (short)((in ? POLLIN : 0) | (out ? POLLOUT : 0));
+	p->fd = p->events ? fd : -1;
+}
+
 static void *relay_main(void *arg)
 {
 	struct relay *r = arg;
@@ -185,12 +192,8 @@ static void *relay_main(void *arg)
 			p[2 + 2 * i].revents = p[3 + 2 * i].revents = 0;
 			if (!q)
 				continue;
-			p[2 + 2 * i].fd = q->up.from;
-			p[2 + 2 * i].events = (short)((q->up.len ? 0 : POLLIN) |
-						      (q->down.len && !hold ? POLLOUT : 0));
-			p[3 + 2 * i].fd = q->up.to;
-			p[3 + 2 * i].events = (short)((q->down.len || hold ? 0 : POLLIN) |
-						      (q->up.len ? POLLOUT : 0));
+			watch(&p[2 + 2 * i], q->up.from, q->up.len == 0, q->down.len > 0 && !hold);
+			watch(&p[3 + 2 * i], q->up.to, q->down.len == 0 && !hold, q->up.len > 0);
 		}
 		if (poll(p, sizeof(p) / sizeof(p[0]), -1) < 0 && errno != EINTR)
 			die("relay: poll");
@@ -202,7 +205,7 @@ static void *relay_main(void *arg)
 			struct pair *q = r->pairs[i];
 			short c = p[2 + 2 * i].revents, s = p[3 + 2 * i].revents;
 
-			if (!q || p[2 + 2 * i].fd != q->up.from)
+			if (!q)
 				continue;
 			if (!pass(&q->up, c, s) || (!hold && !pass(&q->down, s, c)))
 				drop_pair(r, i, false);
