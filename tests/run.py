@@ -76,6 +76,7 @@ class Job:
     count: object  # function(exit code, output) -> Count
     env: dict = field(default_factory=dict)
     seconds: int = 600  # a hang, not a slow machine
+    folder: str = None  # where the job's own logs are; kept when it fails
 
 
 @functools.cache
@@ -161,7 +162,7 @@ def pytest_jobs(mode, select=None):
             found.append(Job(name, command, count_junit(junit),
                              {"LATIDO_BIN": os.path.join(BUILD, MODES[mode][0], "bin"),
                               "PYTHONDONTWRITEBYTECODE": "1", **SANITIZER_ENV},
-                             seconds=1200))
+                             seconds=1200, folder=base))
         return found
     return jobs
 
@@ -209,9 +210,9 @@ SUITES = [
     Suite("contract-asan", binaries("asan", "tests-bin"), cmocka_jobs("contract", "asan")),
     Suite("contract-tsan", binaries("tsan", "tests-bin"), cmocka_jobs("contract", "tsan")),
     Suite("fuzz", [["fuzz-bin"]], fuzz_jobs),
-    Suite("integration-release", binaries("release", "all", "tools-bin"), pytest_jobs("release")),
-    Suite("integration-asan", binaries("asan", "all", "tools-bin"), pytest_jobs("asan", "not once")),
-    Suite("integration-tsan", binaries("tsan", "all"), pytest_jobs("tsan", "threaded and not once")),
+    Suite("integration-release", binaries("release", "all", "tests-bin", "tools-bin"), pytest_jobs("release")),
+    Suite("integration-asan", binaries("asan", "all", "tests-bin", "tools-bin"), pytest_jobs("asan", "not once")),
+    Suite("integration-tsan", binaries("tsan", "all", "tests-bin"), pytest_jobs("tsan", "threaded and not once")),
 ]
 
 
@@ -262,6 +263,16 @@ def stop_all(signum, _frame):
     sys.exit(128 + signum)
 
 
+def keep_logs(folder, target):
+    """Copy logs and configurations out of a temporary folder."""
+    for path, _, names in os.walk(folder):
+        for name in names:
+            if name.endswith((".log", ".out", ".yaml", ".conf")) or name == "log":
+                place = os.path.join(target, os.path.relpath(path, folder))
+                os.makedirs(place, exist_ok=True)
+                shutil.copyfile(os.path.join(path, name), os.path.join(place, name))
+
+
 def run_job(suite, job):
     log = os.path.join(LOGS, suite.name, job.name + ".log")
     started = time.monotonic()
@@ -270,6 +281,8 @@ def run_job(suite, job):
     except OSError as e:
         code, output = 127, f"{job.command[0]}: {e.strerror}\n"
     count = job.count(code, output)
+    if count.failed and job.folder:
+        keep_logs(job.folder, os.path.join(LOGS, suite.name, job.name))
     if SKIPS_AS_FAILS and count.skipped:
         count = Count(count.passed, count.failed + count.skipped, 0)
     return job, code, output, log, count, time.monotonic() - started

@@ -13,6 +13,8 @@ import pytest
 import servers
 from conftest import BIN, sanitizer_reports
 
+pytestmark = pytest.mark.threaded
+
 CONTRACT = os.path.join(os.path.dirname(BIN), "contract")
 SUITE_SECONDS = 1200
 
