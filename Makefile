@@ -144,6 +144,10 @@ $(FB)/bin/%: $(FB)/tests/fuzz/%.o $(FB)/liblatido.a
 	@mkdir -p $(@D)
 	$(Q)$(CLANG) -fsanitize=fuzzer,address,undefined -pthread -o $@ $^ $(LDLIBS)
 
+.PHONY: bench-agent
+bench-agent: $(B)/bin/latido-agent ## CPU time and memory of the agent beside node_exporter (BENCH_SECONDS=600 for ten minutes)
+	LATIDO_BIN=$(B)/bin /usr/bin/python3 tests/bench/agent/bench_agent.py
+
 .PHONY: tests-bin fuzz-bin bench-bin tools-bin
 tests-bin: $(UNIT_BINS) $(CONTRACT_BINS)
 fuzz-bin: $(FUZZ_BINS)

@@ -9,10 +9,6 @@
 
 #include "collector.h"
 
-/* Of files that are many alike. With what is open anyway this stays far below the usual limit of
- * 1 024 a process. */
-#define OPEN_FILES_MAX 384
-
 char *lt_collect_path(const char *root, const char *fmt, ...)
 {
 	char tail[512];
@@ -48,7 +44,7 @@ void lt_collect_stat_close(struct lt_collect_env *env)
 
 void lt_collect_keep(struct lt_collect_env *env, struct lt_procfile *f)
 {
-	f->transient = env->open_files >= OPEN_FILES_MAX;
+	f->transient = env->open_files >= env->files_max;
 	if (!f->transient)
 		env->open_files++;
 }

@@ -35,6 +35,7 @@ struct lt_collect_env {
 	uint64_t stat_tick;
 	int stat_rc;
 	struct lt_err stat_err;
+	unsigned files_max;  /* that may stay open of one sort that is many alike */
 	unsigned open_files; /* kept open by lt_collect_keep() */
 };
 

@@ -4,11 +4,13 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #include "latido/clock.h"
 #include "latido/log.h"
 #include "latido/stats.h"
 
+#define FILES_MAX       320
 #define ABSENT_RETRY_NS (60 * LT_NS_PER_S)
 
 extern const struct lt_collector lt_collector_cpu, lt_collector_diskstats, lt_collector_filesystem,
@@ -119,12 +121,24 @@ static void tell_failed(struct slot *s, const struct lt_err *err)
 		LT_S("err", err->msg));
 }
 
+/* Sensors and interfaces together, and processes, may each keep so many files open: with what is
+ * open anyway below the limit of this process, usually 1024. */
+static unsigned files_max(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur >= 3 * FILES_MAX)
+		return FILES_MAX;
+	return (unsigned)(limit.rlim_cur / 3);
+}
+
 struct lt_collectors *lt_collectors_new(
 	const struct lt_agent_conf *conf, bool once, struct lt_err *err)
 {
 	struct lt_collectors *cs = lt_calloc(1, sizeof(*cs));
 
 	cs->env.conf = conf;
+	cs->env.files_max = files_max();
 	cs->env.once = once;
 	cs->env.tick = 1;
 	cs->env.mono_ns = lt_mono_ns();

@@ -1,12 +1,17 @@
 /* SPDX-License-Identifier: MIT */
 /* The collectors on the tree tests/data/proc/server and on what can become of it. */
+#include <dirent.h>
 #include <math.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -292,6 +297,98 @@ static void process_states(void **state)
 	sample(f);
 	expect(f, "node_processes_pids", 5);
 	expect(f, "node_processes_state{state=\"t\"}", 0);
+	fixture_free(f);
+}
+
+/* Descriptors of this process that lead to a file of /proc/<pid>. */
+static unsigned open_files_of(pid_t pid)
+{
+	char link[300], target[300], prefix[32];
+	unsigned n = 0;
+	DIR *d = opendir("/proc/self/fd");
+	struct dirent *e;
+
+	assert_non_null(d);
+	snprintf(prefix, sizeof(prefix), "/proc/%d/", (int)pid);
+	while ((e = readdir(d))) {
+		ssize_t len;
+
+		snprintf(link, sizeof(link), "/proc/self/fd/%s", e->d_name);
+		len = readlink(link, target, sizeof(target) - 1);
+		if (len < 0)
+			continue;
+		target[len] = '\0';
+		n += strncmp(target, prefix, strlen(prefix)) == 0;
+	}
+	closedir(d);
+	return n;
+}
+
+/* The real /proc: files of a process stay open while it lives, and no longer. */
+static void ended_processes_are_let_go(void **state)
+{
+	struct fixture *f = fixture_new(NULL);
+	pid_t pid[2];
+	double v = 0;
+
+	(void)state;
+	f->conf.procfs = (char *)"/proc";
+	f->conf.processes_interval_ms = 100;
+	open_collectors(f, "processes");
+	for (int i = 0; i < 2; i++) {
+		pid[i] = fork();
+		if (pid[i] == 0) {
+			prctl(PR_SET_PDEATHSIG, SIGKILL); /* should this test fail */
+			pause();
+			_exit(0);
+		}
+		assert_true(pid[i] > 0);
+	}
+	sample(f);
+	sample(f);
+	assert_true(has(f, "node_processes_pids", &v) && v >= 3);
+	kill(pid[0], SIGKILL);
+	assert_int_equal(waitpid(pid[0], NULL, 0), pid[0]);
+	sample(f);
+	assert_int_equal(open_files_of(pid[0]), 0);
+	assert_true(has(f, "node_processes_pids", &v) && v >= 2);
+	/* one that is gone when its turn comes is no error */
+	kill(pid[1], SIGKILL);
+	assert_int_equal(waitpid(pid[1], NULL, 0), pid[1]);
+	sample(f);
+	assert_int_equal(open_files_of(pid[1]), 0);
+	assert_int_equal(lt_collectors_errors(f->cs, "processes"), 0);
+	fixture_free(f);
+}
+
+static void more_processes_than_stay_open(void **state)
+{
+	struct fixture *f = fixture_new(SERVER);
+
+	(void)state;
+	open_collectors(f, "processes");
+	f->conf.processes_interval_ms = 100;
+	for (int i = 1000; i < 1600; i++) {
+		char path[64];
+
+		snprintf(path, sizeof(path), "proc/%d/stat", i);
+		tree_print(
+			&f->tree, path, "%d (p) T 1 1 1 0 -1 0 1 2 3 4 5 6 7 8 20 0 1 0 22\n", i);
+	}
+	for (int round = 0; round < 3; round++) {
+		sample(f);
+		expect(f, "node_processes_state{state=\"T\"}", 600);
+		expect(f, "node_processes_pids", 606);
+		expect(f, "node_processes_threads_state{thread_state=\"D\"}", 2);
+	}
+	for (int i = 1000; i < 1500; i++) {
+		char path[64];
+
+		snprintf(path, sizeof(path), "proc/%d", i);
+		tree_remove(&f->tree, path);
+	}
+	sample(f);
+	expect(f, "node_processes_state{state=\"T\"}", 100);
 	fixture_free(f);
 }
 
@@ -710,6 +807,8 @@ int main(void)
 		cmocka_unit_test(network_files),
 		cmocka_unit_test(disks_and_mounts),
 		cmocka_unit_test(process_states),
+		cmocka_unit_test(ended_processes_are_let_go),
+		cmocka_unit_test(more_processes_than_stay_open),
 		cmocka_unit_test(sensors),
 		cmocka_unit_test(all_is_in_the_table),
 		cmocka_unit_test(list_names_what_the_machine_has),
