@@ -361,7 +361,7 @@ static int listen_to(struct tap *t, double timeout_s)
 		lt_loop_run(&t->loop);
 	} else {
 		cli_notice("%s", err.msg);
-		t->code = err.cls == LT_CLS_CONFIG ? LT_EXIT_CONFIG : LT_EXIT_FAILURE;
+		t->code = lt_exit_code(&err);
 	}
 	tap_fini(t);
 	return t->code;

@@ -335,7 +335,7 @@ static int interact(struct top *t, struct cli *cli)
 	feed = feed_start(cli->conf, (int64_t)(t->delay_s * 1000), &err);
 	if (!feed) {
 		cli_notice("%s", err.msg);
-		return err.cls == LT_CLS_CONFIG ? LT_EXIT_CONFIG : LT_EXIT_FAILURE;
+		return lt_exit_code(&err);
 	}
 	if (term_enter(&err) != LT_OK) {
 		cli_notice("%s", err.msg);

@@ -1,7 +1,71 @@
 /* SPDX-License-Identifier: MIT */
-#include "store.h"
+#include <stdio.h>
+
+#include "latido/consumer.h"
+#include "latido/sink_pg.h"
+
+static bool only_migrate;
+
+static const struct lt_option options[] = {
+	{.name = "migrate",
+		.help = "bring the database to this program's schema and exit",
+		.flag = &only_migrate},
+};
+
+static int command(struct lt_ctx *ctx)
+{
+	struct lt_err err = {0};
+	size_t n, applied = 0;
+	const struct lt_migration *list;
+
+	if (!only_migrate)
+		return -1;
+	list = lt_migrations(&n);
+	if (lt_pg_migrate(ctx->conf, list, n, &applied, &err) != LT_OK) {
+		fprintf(stderr, "latido-store: %s\n", err.msg);
+		return lt_exit_code(&err);
+	}
+	printf("schema version %d, %zu migration%s applied now\n", list[n - 1].version, applied,
+		applied == 1 ? "" : "s");
+	return LT_EXIT_OK;
+}
+
+static const char *admin_listen(const struct lt_config *conf)
+{
+	return conf->store.admin;
+}
+
+static int64_t drain_timeout_ms(const struct lt_config *conf)
+{
+	return conf->store.drain_timeout_ms;
+}
+
+static int start(struct lt_ctx *ctx, struct lt_err *err)
+{
+	const struct lt_consumer_options opt = {
+		.batch = &ctx->conf->store.batch,
+		.sink = &lt_sink_pg_ops,
+		.backlog = true,
+	};
+
+	return lt_consumer_daemon_start(ctx, &opt, err);
+}
+
+static const struct lt_daemon store = {
+	.name = "latido-store",
+	.comp = "store",
+	.synopsis = "Store the events of every source in PostgreSQL, each exactly once.",
+	.options = options,
+	.n_options = LT_ARRAY_LEN(options),
+	.admin_listen = admin_listen,
+	.drain_timeout_ms = drain_timeout_ms,
+	.command = command,
+	.start = start,
+	.drain = lt_consumer_daemon_drain,
+	.fini = lt_consumer_daemon_fini,
+};
 
 int main(int argc, char **argv)
 {
-	return lt_daemon_main(&store_daemon, argc, argv);
+	return lt_daemon_main(&store, argc, argv);
 }

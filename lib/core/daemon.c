@@ -287,10 +287,15 @@ void lt_daemon_drained(struct lt_ctx *ctx)
 	lt_loop_stop(&ctx->loop);
 }
 
-void lt_daemon_fail(struct lt_ctx *ctx, int exit_code, const struct lt_err *err)
+int lt_exit_code(const struct lt_err *err)
+{
+	return err->cls == LT_CLS_CONFIG ? LT_EXIT_CONFIG : LT_EXIT_FAILURE;
+}
+
+void lt_daemon_fail(struct lt_ctx *ctx, const struct lt_err *err)
 {
 	lt_log(LT_ERROR, "failed", LT_S("op", err->op), LT_S("err", err->msg));
-	ctx->exit_code = exit_code;
+	ctx->exit_code = lt_exit_code(err);
 	lt_loop_stop(&ctx->loop);
 }
 
@@ -360,8 +365,7 @@ int lt_daemon_main(const struct lt_daemon *d, int argc, char **argv)
 			LT_I("pid", getpid()));
 		if (start(ctx, &err) < 0) {
 			lt_log(LT_ERROR, "start_failed", LT_S("op", err.op), LT_S("err", err.msg));
-			ctx->exit_code =
-				err.cls == LT_CLS_CONFIG ? LT_EXIT_CONFIG : LT_EXIT_FAILURE;
+			ctx->exit_code = lt_exit_code(&err);
 		} else {
 			lt_loop_run(&ctx->loop);
 		}

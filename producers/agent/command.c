@@ -38,7 +38,7 @@ int lt_agent_source(const struct lt_agent_conf *conf, char *out, struct lt_err *
 static int complain(const struct lt_err *err)
 {
 	fprintf(stderr, "latido-agent: %s\n", err->msg);
-	return err->cls == LT_CLS_CONFIG ? LT_EXIT_CONFIG : LT_EXIT_FAILURE;
+	return lt_exit_code(err);
 }
 
 static int print_once(struct lt_ctx *ctx)

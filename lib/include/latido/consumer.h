@@ -4,6 +4,7 @@
 
 #include "latido/bus.h"
 #include "latido/config.h"
+#include "latido/daemon.h"
 #include "latido/event.h"
 
 /*
@@ -80,5 +81,14 @@ void lt_consumer_drain(struct lt_consumer *c);
 void lt_consumer_free(struct lt_consumer *c);
 /** lt_consumer_sink() - for tests. */
 struct lt_sink *lt_consumer_sink(struct lt_consumer *c);
+
+/*
+ * A daemon that is one consumer: what its struct lt_daemon calls. start() takes over @opt's batch,
+ * sink and backlog; the rest of it comes from @ctx.
+ */
+int lt_consumer_daemon_start(struct lt_ctx *ctx, const struct lt_consumer_options *opt,
+	struct lt_err *err) LT_MUST_CHECK;
+void lt_consumer_daemon_drain(struct lt_ctx *ctx);
+void lt_consumer_daemon_fini(struct lt_ctx *ctx);
 
 #endif

@@ -70,8 +70,10 @@ int lt_daemon_main(const struct lt_daemon *d, int argc, char **argv);
 
 /** lt_daemon_drained() - draining is complete; the loop ends with exit_code. */
 void lt_daemon_drained(struct lt_ctx *ctx);
-/** lt_daemon_fail() - cannot go on: logs @err once, drains nothing more, exits with @exit_code. */
-void lt_daemon_fail(struct lt_ctx *ctx, int exit_code, const struct lt_err *err);
+/** lt_daemon_fail() - cannot go on: logs @err once, drains nothing more, exits as it deserves. */
+void lt_daemon_fail(struct lt_ctx *ctx, const struct lt_err *err);
+/** lt_exit_code() - what a program that ends with @err exits with. */
+int lt_exit_code(const struct lt_err *err);
 
 /**
  * lt_ready_set() - state of one dependency for /readyz and sd_notify(READY=1)
