@@ -36,16 +36,19 @@ SYSCONFDIR ?= /etc
 UNITDIR ?= $(PREFIX)/lib/systemd/system
 MANDIR ?= $(PREFIX)/share/man
 DOCDIR ?= $(PREFIX)/share/doc/latido
+COMPLETIONDIR ?= $(PREFIX)/share/bash-completion/completions
 INSTALL := install
 UNITS := $(wildcard infra/systemd/*.service)
 
 .PHONY: install uninstall
 install: all man ## Install programs, pages, units and the sample configuration (PREFIX, DESTDIR)
-	$(INSTALL) -d $(addprefix $(DESTDIR),$(PREFIX)/bin $(UNITDIR) $(MANDIR)/man1 $(MANDIR)/man5 $(DOCDIR) $(SYSCONFDIR)/latido)
+	$(INSTALL) -d $(addprefix $(DESTDIR),$(PREFIX)/bin $(UNITDIR) $(MANDIR)/man1 $(MANDIR)/man5 $(DOCDIR) \
+		$(COMPLETIONDIR) $(SYSCONFDIR)/latido)
 	$(INSTALL) -m 755 $(BINS) $(DESTDIR)$(PREFIX)/bin
 	$(INSTALL) -m 644 $(filter %.1,$(MAN_PAGES)) $(DESTDIR)$(MANDIR)/man1
 	$(INSTALL) -m 644 $(filter %.5,$(MAN_PAGES)) $(DESTDIR)$(MANDIR)/man5
 	$(INSTALL) -m 644 infra/latido.yaml $(DESTDIR)$(DOCDIR)
+	$(INSTALL) -m 644 infra/completion/latido.bash $(DESTDIR)$(COMPLETIONDIR)/latido
 	@for u in $(UNITS); do \
 		sed 's,/usr/bin/latido,$(PREFIX)/bin/latido,' $$u > $(O)/unit.tmp && \
 		$(INSTALL) -m 644 $(O)/unit.tmp $(DESTDIR)$(UNITDIR)/$${u##*/} || exit 1; \
@@ -57,4 +60,5 @@ uninstall: ## Remove what install put there, but the configuration
 	rm -f $(addprefix $(DESTDIR)$(PREFIX)/bin/,$(PROGS)) $(addprefix $(DESTDIR)$(UNITDIR)/,$(notdir $(UNITS)))
 	rm -f $(addprefix $(DESTDIR)$(MANDIR)/man1/,$(notdir $(filter %.1,$(MAN_PAGES))))
 	rm -f $(addprefix $(DESTDIR)$(MANDIR)/man5/,$(notdir $(filter %.5,$(MAN_PAGES))))
+	rm -f $(DESTDIR)$(COMPLETIONDIR)/latido
 	rm -rf $(DESTDIR)$(DOCDIR)

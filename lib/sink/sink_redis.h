@@ -93,6 +93,7 @@ struct hot_source {
 struct hot_state {
 	struct hot_source **buckets;
 	size_t n_buckets, n_sources;
+	uint64_t seed;
 	struct hot_link lru, recent;
 	struct lt_shapes *shapes;
 	size_t bytes, max_bytes; /* of sources with their frames and the shapes they hold */

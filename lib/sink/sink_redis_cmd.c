@@ -130,7 +130,7 @@ static size_t add_values(struct lt_redis_cmd *c, const struct hot_frame *f, cons
 }
 
 /* The number of deletions stands in front of them and is known afterwards only: fixed width. */
-#define DELETIONS_WIDTH 7
+#define DELETIONS_WIDTH 10
 
 void hot_fcall_build(struct lt_redis_cmd *c, struct hot_stream *s, struct hot_fcall *how)
 {
@@ -169,7 +169,7 @@ void hot_fcall_build(struct lt_redis_cmd *c, struct hot_stream *s, struct hot_fc
 	lt_redis_str(c, how->previous_ref ? how->previous_ref : "");
 	lt_redis_i64(c, how->expire_s);
 	lt_redis_i64(c, how->max_fields);
-	lt_redis_arg(c, "0000000", DELETIONS_WIDTH);
+	lt_redis_arg(c, "0000000000", DELETIONS_WIDTH);
 	at = c->args.len - 2 - DELETIONS_WIDTH;
 	if (complete && how->previous && how->previous != complete->shape)
 		deletions = add_vanished(c, how->previous, complete->shape);

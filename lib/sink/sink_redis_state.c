@@ -3,6 +3,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include <xxhash.h>
 
 #define SPARE_MAX 64
@@ -158,6 +159,9 @@ void hot_state_init(struct hot_state *st, double max_rate_hz, int64_t idle_ms, s
 		.idle_ns = idle_ms * LT_NS_PER_MS,
 		.generation = 1,
 	};
+	/* Senders choose their names: without a seed also the bucket that all of them share. */
+	if (getrandom(&st->seed, sizeof(st->seed), GRND_NONBLOCK) < 0)
+		st->seed = (uint64_t)lt_mono_ns();
 	st->buckets = lt_calloc(st->n_buckets, sizeof(struct hot_source *));
 	st->shapes = lt_shapes_new(shape_bytes, max_series);
 	link_init(&st->lru);
@@ -231,7 +235,7 @@ static void grow(struct hot_state *st)
 static struct hot_source *source_get(struct hot_state *st, const char *name)
 {
 	size_t len = strlen(name);
-	uint64_t hash = XXH3_64bits(name, len);
+	uint64_t hash = XXH3_64bits_withSeed(name, len, st->seed);
 	struct hot_source *src = st->buckets[hash & (st->n_buckets - 1)];
 
 	for (; src; src = src->chain)

@@ -10,6 +10,8 @@
 #define SHAPE_EXPIRE_S    (7 * 86400)
 #define PIPELINE_BYTES    (1024 * 1024)
 #define PIPELINE_COMMANDS 4096
+/* Redis closes the connection on a command with more than 1024 * 1024. */
+#define ARGUMENTS_MAX     1000000
 
 void *hot_vec_add(struct vec *v, size_t size)
 {
@@ -336,6 +338,15 @@ static int send_apply(struct sink_redis *s, struct hot_stream *stream, struct lt
 		src->hash_expire_mono_ns = now + HOT_RENEW_NS;
 	}
 	hot_fcall_build(&s->cmd, stream, &how);
+	if (s->cmd.n > ARGUMENTS_MAX) {
+		lt_counter_add(&hot_stats.key_errors, 1);
+		lt_complain(&s->wide_complaint, LT_WARN, "snapshot_too_wide",
+			LT_S("source", src->name), LT_U("arguments", s->cmd.n),
+			LT_S("remedy", "it is in the window, but not in the hash; lower "
+				       "limits.max_series"));
+		hot_refused(&s->st, stream);
+		return LT_OK;
+	}
 	lt_counter_add(&hot_stats.fields, how.fields);
 	return hot_send(s,
 		(struct op){

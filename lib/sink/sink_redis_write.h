@@ -65,6 +65,7 @@ struct sink_redis {
 	int64_t chores_mono_ns; /* when next */
 	struct lt_complaint key_complaint;
 	struct lt_complaint collision_complaint;
+	struct lt_complaint wide_complaint;
 };
 
 /* An accepted event and where it goes. */

@@ -14,7 +14,7 @@ import pytest
 import redis as redis_client
 
 import servers
-from conftest import BIN
+from conftest import BIN, ROOT
 from pipeline import COUNTER, GAUGE, SECONDS, Client, event, family, metrics_topic
 from servers import wait_until
 
@@ -656,3 +656,27 @@ def test_top_colours(fleet, screen):
     screen.command(f"TERM=dumb {run} | cat; TERM=dumb {run}")
     screen.wait("^hot1 .*\n(.*\n)*hot1 ")
     assert not screen.alternate()
+
+
+# ---- completion ----
+
+
+def complete(line):
+    """What bash offers at the end of the line."""
+    script = ('source "$1"; COMP_LINE=$2; read -ra COMP_WORDS <<<"$2"; [[ $2 == *" " ]] && COMP_WORDS+=(""); '
+              'COMP_CWORD=$((${#COMP_WORDS[@]} - 1)); _latido; printf "%s\\n" "${COMPREPLY[@]}"')
+    out = subprocess.run(["bash", "-c", script, "bash", os.path.join(ROOT, "infra", "completion", "latido.bash"), line],
+                         check=True, capture_output=True, text=True, timeout=SECONDS)
+    assert not out.stderr
+    return out.stdout.split()
+
+
+def test_completion():
+    assert complete("latido t") == ["tap", "top"]
+    assert complete("latido -c /x n") == ["nodes"]
+    assert complete("latido help to") == ["top"]
+    assert complete("latido nodes -o ") == ["table", "json", "csv"]
+    assert complete("latido top --sort me") == ["memory"]
+    for command in ("tap", "top", "nodes"):
+        known = re.findall(r"(?<=\s)--[a-z]+", latido("help", command)[0])
+        assert sorted(complete(f"latido {command} --")) == sorted(set(known))

@@ -38,6 +38,7 @@ def test_files_and_places(installed):
         "usr/bin/latido", *(f"usr/bin/{d}" for d in DAEMONS),
         *(f"usr/lib/systemd/system/{d}.service" for d in DAEMONS),
         "usr/share/doc/latido/latido.yaml",
+        "usr/share/bash-completion/completions/latido",
         *(f"usr/share/man/man{page[-1]}/{page}" for page in PAGES),
     ])
     assert {"latido.1", "latido.yaml.5"} < set(PAGES)  # check-docs sees to the rest

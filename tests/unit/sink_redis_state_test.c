@@ -361,7 +361,7 @@ static void test_fcall_words(void **state)
 	hot_take_off(&f->st, s, f->now);
 	hot_fcall_build(&f->cmd, s, &how);
 	snprintf(want, sizeof(want),
-		"FCALL latido_apply 1 latido:node:a  7 1 5000 0 0 %s 0 0   60 99 0000000 v 0.1",
+		"FCALL latido_apply 1 latido:node:a  7 1 5000 0 0 %s 0 0   60 99 0000000000 v 0.1",
 		hex);
 	assert_string_equal(words(&f->cmd), want);
 	assert_int_equal(how.fields, 1);
@@ -373,7 +373,8 @@ static void test_fcall_words(void **state)
 	how = (struct hot_fcall){.max_fields = 99};
 	hot_fcall_build(&f->cmd, s, &how);
 	snprintf(want, sizeof(want),
-		"FCALL latido_apply 1 latido:node:a  7 2 5000 0 0 %s 7 1 5000  0 99 0000000", hex);
+		"FCALL latido_apply 1 latido:node:a  7 2 5000 0 0 %s 7 1 5000  0 99 0000000000",
+		hex);
 	assert_string_equal(words(&f->cmd), want);
 	hot_landed(&f->st, s);
 
@@ -385,7 +386,8 @@ static void test_fcall_words(void **state)
 		.previous = s->written->shape, .previous_ref = hex, .max_fields = 99};
 	hot_fcall_build(&f->cmd, s, &how);
 	snprintf(want, sizeof(want),
-		"FCALL latido_apply 1 latido:node:a  7 3 5000 0 0 %s 0 0  %s 0 99 0000001 v w -2",
+		"FCALL latido_apply 1 latido:node:a  7 3 5000 0 0 %s 0 0  %s 0 99 0000000001 v w "
+		"-2",
 		hot_shape_ref(s->shape), hex);
 	assert_string_equal(words(&f->cmd), want);
 
@@ -399,7 +401,7 @@ static void test_fcall_words(void **state)
 	how = (struct hot_fcall){0};
 	hot_fcall_build(&f->cmd, s, &how);
 	assert_string_equal(words(&f->cmd),
-		"FCALL latido_apply 1 latido:node:d s 0 0 5000 1 500  0 0   0 0 0000000 v 3");
+		"FCALL latido_apply 1 latido:node:d s 0 0 5000 1 500  0 0   0 0 0000000000 v 3");
 }
 
 static void test_window_maxlen(void **state)

@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: MIT
+# shellcheck shell=bash
+# Completion of latido(1) for bash: source it, or install it as
+# /usr/share/bash-completion/completions/latido.
+
+_latido_options() {
+	case $1 in
+	tap) echo "--source --metric --json --pretty --count --wait --quiet --bus --config --help" ;;
+	top) echo "--sort --reverse --filter --delay --batch --number --redis --config --help" ;;
+	nodes) echo "--output --sort --reverse --redis --config --help" ;;
+	help) ;;
+	*) echo "--config --version --help" ;;
+	esac
+}
+
+_latido() {
+	local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]} command="" words i
+	COMPREPLY=()
+	for ((i = 1; i < COMP_CWORD; i++)); do
+		case ${COMP_WORDS[i]} in
+		-c | --config) ((i++)) ;;
+		-*) ;;
+		*)
+			command=${COMP_WORDS[i]}
+			break
+			;;
+		esac
+	done
+	case $previous in
+	-c | --config)
+		mapfile -t COMPREPLY < <(compgen -f -- "$current")
+		return
+		;;
+	-o | --output) words="table json csv" ;;
+	-s | --sort)
+		[ "$command" = tap ] && return
+		words="source state cpu memory disk receive transmit load age"
+		;;
+	-m | --metric | -n | --count | --number | -W | --wait | -d | --delay | -f | --filter | --source | --bus | --redis)
+		return
+		;;
+	*)
+		if [[ $current == -* ]]; then
+			words=$(_latido_options "$command")
+		elif [ -z "$command" ] || [ "$command" = help ]; then
+			words="tap top nodes"
+			[ "$command" = help ] || words+=" help"
+		else
+			return
+		fi
+		;;
+	esac
+	mapfile -t COMPREPLY < <(compgen -W "$words" -- "$current")
+}
+
+complete -F _latido latido
