@@ -166,6 +166,8 @@ static void apply_answer(
 		struct redo *r = add_redo(s, stream);
 
 		memcpy(r->wanted, there, len < HOT_SHAPE_HEX_LEN ? len : HOT_SHAPE_HEX_LEN);
+		if (!r->wanted[0]) /* not ours, and no shape that could be found */
+			r->wanted[0] = '-';
 		return;
 	}
 	switch (lt_reply_int(reply)) {

@@ -480,6 +480,27 @@ static void test_vanished_fields_go_without_old_shape(void **state)
 	assert_field(f, "a", "other", "7");
 }
 
+/* Whatever somebody wrote into our own fields, the next complete snapshot is written. */
+static void test_damaged_fields_are_overcome(void **state)
+{
+	static const char *const shapes[] = {
+		"", "-", "nonsense", "\n", "0123456789abcdef0123456789abcdef"};
+	struct fixture *f = *state;
+	uint64_t seq = 1;
+
+	put_one(f, "a", seq, "one=1 two=2");
+	for (size_t i = 0; i < LT_ARRAY_LEN(shapes); i++) {
+		CALL(f, "HSET", "latido:node:a", "_shape", shapes[i], "_seq", "x", "_time", "",
+			"left", "over");
+		restart_sink(f);
+		put_one(f, "a", ++seq, "one=1 two=3");
+		assert_field(f, "a", "two", "3");
+		assert_no_field(f, "a", "left");
+		put_one(f, "a", ++seq, "one=1 two=2");
+		assert_field(f, "a", "two", "2");
+	}
+}
+
 static void test_partial_events_delete_nothing(void **state)
 {
 	struct fixture *f = *state;
@@ -1006,6 +1027,7 @@ int main(void)
 		TEST(test_only_changed_fields_are_written),
 		TEST(test_vanished_fields_go),
 		TEST(test_vanished_fields_go_without_old_shape),
+		TEST(test_damaged_fields_are_overcome),
 		TEST(test_partial_events_delete_nothing),
 		TEST(test_unnumbered_guarded_by_time),
 		TEST(test_future_clock_does_not_poison),
