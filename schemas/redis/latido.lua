@@ -109,7 +109,7 @@ local function latido_apply(keys, args)
       return 2
     end
   elseif shape ~= '' and have_shape and (have_shape ~= shape or shape == '-')
-      and have_shape ~= previous then
+      and (previous == '' or have_shape ~= previous) then
     if previous ~= '*' then
       return have_shape
     end
