@@ -124,6 +124,17 @@ static void reject(
 
 static void unpark(struct lt_consumer *c, const char *source, uint64_t hash);
 
+static void schedule_park(struct lt_consumer *c)
+{
+	int64_t deadline_ns;
+
+	if (lt_timer_pending(&c->park))
+		return;
+	deadline_ns = lt_parking_next_deadline(&c->parking);
+	if (deadline_ns < INT64_MAX)
+		lt_timer_start_ns(&c->park, deadline_ns - lt_mono_ns());
+}
+
 /* Decodes @m into the batch; @m belongs to the batch, the parking or the dead letters afterwards. */
 static void decode(
 	struct lt_consumer *c, struct lt_bus_msg *m, const struct lt_origin *origin, bool may_park)
@@ -142,8 +153,7 @@ static void decode(
 	if (rc == LT_ESHAPE) {
 		if (may_park && lt_parking_add(&c->parking, m, origin, hash)) {
 			lt_counter_add(&stats.parked, 1);
-			if (!lt_timer_pending(&c->park))
-				lt_timer_start_ns(&c->park, LT_PARK_NS);
+			schedule_park(c);
 		} else {
 			reject(c, m, LT_REASON_UNKNOWN_SHAPE,
 				"the announced shape is not known and the waiting list is full");
@@ -199,13 +209,20 @@ static bool has_room(const struct lt_consumer *c)
 	       c->filling->bytes < (size_t)c->opt.batch->max_bytes;
 }
 
+/* Messages that wait for the sink's answer hold up the rest: a backlog of them would else be
+ * refused in the moment that the answer takes. */
+static bool may_read(const struct lt_consumer *c)
+{
+	return has_room(c) && !c->parking.n_due;
+}
+
 static void fill_from_bus(struct lt_consumer *c)
 {
 	struct lt_bus_msg *msgs[POLL_MAX];
 	size_t budget = POLL_BUDGET;
 
 	c->bus_empty = false;
-	while (budget && has_room(c)) {
+	while (budget && may_read(c)) {
 		size_t room = (size_t)c->opt.batch->max_events - c->filling->batch.n;
 		size_t want = budget < POLL_MAX ? budget : POLL_MAX;
 		size_t n = lt_bus_poll(c->bus, msgs, room < want ? room : want);
@@ -241,7 +258,7 @@ static void put(struct lt_consumer *c)
 
 static bool work_left(const struct lt_consumer *c)
 {
-	return c->putting || c->filling->batch.n || !c->bus_empty;
+	return c->putting || c->filling->batch.n || !c->bus_empty || c->parking.n;
 }
 
 /* Gives the idle sink its next job, the most urgent first. */
@@ -261,10 +278,12 @@ static void next_job(struct lt_consumer *c)
 		lt_sink_thread_submit(&c->thread, LT_JOB_OPEN, NULL, 0);
 	} else if (c->putting) {
 		put(c);
-	} else if (c->parking.n && c->sink->ops->find_shape &&
-		   (p = lt_parking_unasked(&c->parking))) {
+	} else if (c->parking.n_due && (p = lt_parking_unasked(&c->parking))) {
+		uint64_t hash = p->hash;
+
 		strcpy(c->asked_source, p->origin.source);
-		lt_sink_thread_submit(&c->thread, LT_JOB_FIND_SHAPE, NULL, p->hash);
+		lt_parking_set(&c->parking, c->asked_source, hash, LT_PARK_ASKED);
+		lt_sink_thread_submit(&c->thread, LT_JOB_FIND_SHAPE, NULL, hash);
 	} else if (batch_due(c)) {
 		c->putting = c->filling;
 		c->filling = &c->fills[c->putting == &c->fills[0]];
@@ -284,10 +303,22 @@ static void end_drain(struct lt_consumer *c, bool complete)
 	c->ended = true;
 	if (!complete)
 		lt_log(LT_ERROR, "drain_incomplete",
-			LT_U("events",
-				c->filling->batch.n + (c->putting ? c->putting->batch.n : 0)),
+			LT_U("events", c->filling->batch.n +
+					       (c->putting ? c->putting->batch.n : 0) +
+					       c->parking.n),
 			LT_S("deadletters", lt_deadletters_empty(&c->letters) ? "sent" : "unsent"));
 	c->opt.drained(c->opt.arg, complete);
+}
+
+static void expire_parked(struct lt_consumer *c, int64_t mono_ns)
+{
+	struct lt_parked *p;
+
+	while ((p = lt_parking_expired(&c->parking, mono_ns))) {
+		reject(c, p->msg, LT_REASON_UNKNOWN_SHAPE,
+			"the announced shape did not arrive in time");
+		free(p);
+	}
 }
 
 static void pump(struct lt_consumer *c)
@@ -295,9 +326,11 @@ static void pump(struct lt_consumer *c)
 	if (c->ended)
 		return;
 	fill_from_bus(c);
+	if (c->draining && c->bus_empty) /* no announcement can come any more */
+		expire_parked(c, INT64_MAX);
 	next_job(c);
 	/* next_job() may have swapped the batches and so made room. */
-	if (!c->bus_empty && has_room(c))
+	if (!c->bus_empty && may_read(c))
 		lt_timer_start_ns(&c->more, 0);
 	if (c->filling->batch.n && !batch_due(c) && !lt_timer_pending(&c->linger))
 		lt_timer_start_ns(&c->linger, c->filling->oldest_mono_ns +
@@ -376,6 +409,18 @@ static void shape_found(struct lt_consumer *c, const struct lt_job *job)
 	lt_shape_put(s);
 }
 
+static void shape_answered(struct lt_consumer *c, const struct lt_job *job)
+{
+	if (job->rc == LT_OK)
+		shape_found(c, job);
+	/* Whoever still waits after that: the shape is unknown, damaged, or was not looked for. */
+	lt_parking_set(&c->parking, c->asked_source, job->hash,
+		job->rc == LT_OK || job->rc == LT_EAGAIN ? LT_PARK_UNKNOWN : LT_PARK_UNASKED);
+	schedule_park(c);
+	if (job->rc != LT_OK && job->rc != LT_EAGAIN)
+		sink_failed(c, &job->err);
+}
+
 static void schedule_tick(struct lt_consumer *c, const struct lt_job *job)
 {
 	if (job->tick_ns < 0)
@@ -407,10 +452,7 @@ static void on_job(void *arg, struct lt_job *job)
 		put_done(c, job);
 		break;
 	case LT_JOB_FIND_SHAPE:
-		if (job->rc == LT_OK)
-			shape_found(c, job);
-		else if (job->rc != LT_EAGAIN)
-			sink_failed(c, &job->err);
+		shape_answered(c, job);
 		break;
 	case LT_JOB_TICK:
 		break;
@@ -441,24 +483,12 @@ static void on_tick(void *arg)
 	pump(c);
 }
 
-static void expire_parked(struct lt_consumer *c, int64_t mono_ns)
-{
-	struct lt_parked *p;
-
-	while ((p = lt_parking_expired(&c->parking, mono_ns))) {
-		reject(c, p->msg, LT_REASON_UNKNOWN_SHAPE,
-			"the announced shape did not arrive in time");
-		free(p);
-	}
-}
-
 static void on_park(void *arg)
 {
 	struct lt_consumer *c = arg;
 
 	expire_parked(c, lt_mono_ns());
-	if (c->parking.n)
-		lt_timer_start_ns(&c->park, c->parking.head->deadline_mono_ns - lt_mono_ns());
+	schedule_park(c);
 	pump(c);
 }
 
@@ -530,7 +560,7 @@ struct lt_consumer *lt_consumer_new(
 	lt_fill_init(&c->fills[0]);
 	lt_fill_init(&c->fills[1]);
 	c->filling = &c->fills[0];
-	lt_parking_init(&c->parking);
+	lt_parking_init(&c->parking, opt->sink->find_shape != NULL);
 	lt_backoff_init(&c->backoff, RETRY_BASE_MS, RETRY_CAP_MS);
 	c->limits.max_bytes = (size_t)conf->limits.max_bytes;
 	c->limits.max_series = (uint32_t)conf->limits.max_series;
@@ -580,7 +610,6 @@ void lt_consumer_drain(struct lt_consumer *c)
 	c->draining = true;
 	lt_timer_start_ns(&c->drain_limit, c->opt.drain_timeout_ms * LT_NS_PER_MS);
 	lt_bus_stop_reading(c->bus);
-	expire_parked(c, INT64_MAX);
 	pump(c);
 }
 

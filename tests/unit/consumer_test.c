@@ -29,7 +29,7 @@ static struct {
 	pthread_cond_t cond;
 	uint64_t seqs[SEEN_MAX]; /* durable, in order */
 	size_t n, opens, puts, flushes, largest;
-	int fail_opens, fail_puts; /* with RETRY, so many times */
+	int fail_opens, fail_puts, fail_finds; /* with RETRY, so many times */
 	enum lt_class open_class;
 	uint64_t poison_seq;
 	bool block; /* put() waits until it is cleared */
@@ -88,8 +88,11 @@ static int fake_find_shape(
 {
 	(void)s;
 	(void)hash;
-	(void)err;
 	sink.finds++;
+	if (sink.fail_finds > 0) {
+		sink.fail_finds--;
+		return lt_fail(err, LT_EIO, LT_CLS_RETRY, "fake.find", "server went away");
+	}
 	if (!sink.shape.len)
 		return LT_EAGAIN;
 	lt_buf_add(bytes, sink.shape.data, sink.shape.len);
@@ -250,7 +253,7 @@ static int setup(void **state)
 	(void)state;
 	memset(&w, 0, sizeof(w));
 	sink.n = sink.opens = sink.puts = sink.flushes = sink.largest = sink.finds = 0;
-	sink.fail_opens = sink.fail_puts = 0;
+	sink.fail_opens = sink.fail_puts = sink.fail_finds = 0;
 	sink.open_class = LT_CLS_RETRY;
 	sink.poison_seq = 0;
 	sink.block = sink.blocked = false;
@@ -361,6 +364,16 @@ static bool is_drained(void)
 	return w.drained;
 }
 
+static bool sink_blocked(void)
+{
+	bool yes;
+
+	pthread_mutex_lock(&sink.mutex);
+	yes = sink.blocked;
+	pthread_mutex_unlock(&sink.mutex);
+	return yes;
+}
+
 /* ---- tests ---- */
 
 static void events_arrive_once_and_in_order(void **state)
@@ -455,22 +468,90 @@ static void announced_shapes_wait_for_their_names(void **state)
 	run_until_seen(4, 0);
 }
 
-static void announced_shapes_are_asked_from_the_sink(void **state)
+/* The sink holds the shape of publish_event()'s events. */
+static void sink_knows_the_shape(void)
 {
 	struct lt_event e = {0};
 	struct lt_err err = {0};
 
-	(void)state;
 	lt_snapshot_begin(w.snap);
 	lt_snapshot_value(w.snap, "a", LT_KIND_GAUGE, 1);
 	assert_int_equal(lt_snapshot_event(w.snap, &e, &err), LT_OK);
 	lt_buf_add(&sink.shape, e.shape->bytes, e.shape->size);
+}
+
+static void announced_shapes_are_asked_from_the_sink(void **state)
+{
+	(void)state;
+	sink_knows_the_shape();
 	start_consumer();
 	publish_event(1, false);
 	publish_event(2, false);
 	run_until_seen(2, 0);
 	assert_int_equal(sink.seqs[0], 1);
 	assert_int_equal(sink.finds, 1);
+}
+
+/* What waits at the broker for a consumer that was away: none of it has its names inline. */
+static void a_backlog_waits_for_the_answer_of_the_sink(void **state)
+{
+	(void)state;
+	sink_knows_the_shape();
+	start_consumer();
+	for (uint64_t i = 1; i <= 1000; i++)
+		publish_event(i, false);
+	run_until_seen(1000, 0);
+	for (size_t i = 0; i < 1000; i++)
+		assert_int_equal(sink.seqs[i], i + 1);
+}
+
+static void a_sink_that_is_away_is_asked_again(void **state)
+{
+	(void)state;
+	sink_knows_the_shape();
+	sink.fail_finds = 7; /* with the waits between them, longer than LT_PARK_NS */
+	start_consumer();
+	for (uint64_t i = 1; i <= 100; i++)
+		publish_event(i, false);
+	run_until_seen(100, 0);
+	assert_int_equal(sink.finds, 8);
+}
+
+static bool some_wait_for_their_shape(void)
+{
+	struct lt_buf out = {0};
+	const char *line;
+	bool yes;
+
+	lt_stats_render(&out);
+	line = strstr(out.data, "\nlatido_consumer_parked_messages ");
+	yes = line && atoi(strchr(line + 1, ' ')) > 0;
+	lt_buf_fini(&out);
+	return yes;
+}
+
+static void draining_asks_for_shapes_first(void **state)
+{
+	static const char other[] =
+		"{\"source\":\"n1\",\"epoch\":1000,\"seq\":1,\"metrics\":{\"b\":1}}";
+
+	(void)state;
+	sink_knows_the_shape();
+	sink.block = true;
+	start_consumer();
+	publish("latido/v1/nodes/n1/metrics", other, strlen(other));
+	run_until(sink_blocked); /* so it cannot be asked */
+	for (uint64_t i = 2; i <= 40; i++)
+		publish_event(i, false);
+	run_until(some_wait_for_their_shape);
+	lt_consumer_drain(w.consumer);
+	fake_interrupt(NULL);
+	run_until(is_drained);
+	assert_true(w.complete);
+	assert_int_equal(w.n_letters, 0);
+	assert_true(sink.n > 1);
+	for (size_t i = 0; i < sink.n; i++)
+		assert_int_equal(sink.seqs[i], i + 1);
 }
 
 static void shapes_that_never_come_are_dead_letters(void **state)
@@ -480,16 +561,6 @@ static void shapes_that_never_come_are_dead_letters(void **state)
 	publish_event(1, false);
 	run_until_seen(0, 1);
 	assert_non_null(strstr(w.letters.data, "\"reason\":\"unknown_shape\""));
-}
-
-static bool sink_blocked(void)
-{
-	bool yes;
-
-	pthread_mutex_lock(&sink.mutex);
-	yes = sink.blocked;
-	pthread_mutex_unlock(&sink.mutex);
-	return yes;
 }
 
 static void a_slow_sink_stops_the_reading_and_loses_nothing(void **state)
@@ -563,6 +634,11 @@ int main(void)
 			announced_shapes_wait_for_their_names, setup, teardown),
 		cmocka_unit_test_setup_teardown(
 			announced_shapes_are_asked_from_the_sink, setup, teardown),
+		cmocka_unit_test_setup_teardown(
+			a_backlog_waits_for_the_answer_of_the_sink, setup, teardown),
+		cmocka_unit_test_setup_teardown(
+			a_sink_that_is_away_is_asked_again, setup, teardown),
+		cmocka_unit_test_setup_teardown(draining_asks_for_shapes_first, setup, teardown),
 		cmocka_unit_test_setup_teardown(
 			shapes_that_never_come_are_dead_letters, setup, teardown),
 		cmocka_unit_test_setup_teardown(
