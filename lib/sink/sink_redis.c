@@ -124,6 +124,20 @@ static int sink_open(struct lt_sink *base, struct lt_err *err)
 	return LT_OK;
 }
 
+/* Its sequence was replaced, yet somebody goes on with it: nothing of that reaches Redis. */
+static void note_old(struct sink_redis *s, const struct lt_event *e)
+{
+	uint64_t newest = hot_epoch(&s->st, e->source);
+
+	lt_counter_add(&hot_stats.old, 1);
+	if (e->epoch && e->epoch < newest)
+		lt_complain(&s->epoch_complaint, LT_WARN, "epoch_replaced",
+			LT_S("source", e->source), LT_U("epoch", e->epoch), LT_U("newer", newest),
+			LT_S("remedy", "if it lasts, two agents use one agent.source, or its clock "
+				       "was set "
+				       "back: give each its own, or start the agent again"));
+}
+
 static int accept_all(
 	struct sink_redis *s, const struct lt_batch *b, size_t *bad, struct lt_err *err)
 {
@@ -140,7 +154,7 @@ static int accept_all(
 			return verdict;
 		}
 		if (verdict == HOT_OLD) {
-			lt_counter_add(&hot_stats.old, 1);
+			note_old(s, e);
 			continue;
 		}
 		a = VEC_ADD(&s->accepted, struct accepted);

@@ -128,6 +128,8 @@ enum hot_verdict {
  */
 int hot_accept(struct hot_state *st, const struct lt_event *e, int64_t now_mono_ns,
 	struct hot_stream **out, struct lt_err *err);
+/** hot_epoch() - the newest epoch of a source; 0 = none known. */
+uint64_t hot_epoch(const struct hot_state *st, const char *source);
 /** hot_undo() - forget that @s and its source accepted anything in this batch. */
 void hot_undo(struct hot_state *st, struct hot_stream *s);
 

@@ -232,15 +232,35 @@ static void grow(struct hot_state *st)
 	st->n_buckets = n;
 }
 
+static struct hot_source *source_find(const struct hot_state *st, const char *name, uint64_t hash)
+{
+	struct hot_source *src = st->buckets[hash & (st->n_buckets - 1)];
+
+	while (src && (src->name_hash != hash || strcmp(src->name, name) != 0))
+		src = src->chain;
+	return src;
+}
+
+static uint64_t hash_of(const struct hot_state *st, const char *name)
+{
+	return XXH3_64bits_withSeed(name, strlen(name), st->seed);
+}
+
+uint64_t hot_epoch(const struct hot_state *st, const char *source)
+{
+	const struct hot_source *src = source_find(st, source, hash_of(st, source));
+
+	return src ? src->epoch : 0;
+}
+
 static struct hot_source *source_get(struct hot_state *st, const char *name)
 {
 	size_t len = strlen(name);
-	uint64_t hash = XXH3_64bits_withSeed(name, len, st->seed);
-	struct hot_source *src = st->buckets[hash & (st->n_buckets - 1)];
+	uint64_t hash = hash_of(st, name);
+	struct hot_source *src = source_find(st, name, hash);
 
-	for (; src; src = src->chain)
-		if (src->name_hash == hash && !strcmp(src->name, name))
-			return src;
+	if (src)
+		return src;
 	if (st->n_sources >= st->n_buckets)
 		grow(st);
 	src = lt_calloc(1, sizeof(*src));

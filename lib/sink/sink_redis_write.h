@@ -66,6 +66,7 @@ struct sink_redis {
 	struct lt_complaint key_complaint;
 	struct lt_complaint collision_complaint;
 	struct lt_complaint wide_complaint;
+	struct lt_complaint epoch_complaint;
 };
 
 /* An accepted event and where it goes. */

@@ -138,6 +138,8 @@ def test_older_never_overwrites_newer(hot):
     hot.put(2, {"v": 2}, epoch=EPOCH + 1)
     assert hot.values() == {"v": "2"}
     assert hot.count("latido_hot_old_events_total") == 3
+    (line,) = hot.program.logged("epoch_replaced")
+    assert (line["epoch"], line["newer"]) == (str(EPOCH - 1), str(EPOCH)) and "agent.source" in line["remedy"]
     # Also not after a restart, when only Redis remembers.
     hot.restart()
     hot.publish(12, {"v": 12})
