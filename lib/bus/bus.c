@@ -9,6 +9,27 @@
 #include "bus_int.h"
 #include "latido/mem.h"
 
+struct lt_bus_stats lt_bus_stats;
+
+static const struct lt_stat stat_table[] = {
+	{"latido_bus_connects_total", LT_STAT_COUNTER, NULL, "Times the bus became connected.",
+		&lt_bus_stats.connected, NULL},
+	{"latido_bus_failures_total", LT_STAT_COUNTER, NULL,
+		"Connections that were lost or could not be made.", &lt_bus_stats.failed, NULL},
+	{"latido_bus_pauses_total", LT_STAT_COUNTER, NULL,
+		"Times reading stopped because bus.queue_bytes was reached.", &lt_bus_stats.paused,
+		NULL},
+	{"latido_bus_foreign_messages_total", LT_STAT_COUNTER, NULL,
+		"Messages dropped because only a subscription of an earlier configuration asked "
+		"for them.",
+		&lt_bus_stats.foreign, NULL},
+	{"latido_bus_delivered_total", LT_STAT_COUNTER, NULL,
+		"Published messages that the broker has.", &lt_bus_stats.delivered, NULL},
+	{"latido_bus_refused_total", LT_STAT_COUNTER, NULL,
+		"Published messages that the broker refused for good.", &lt_bus_stats.refused,
+		NULL},
+};
+
 /* A transport is added by a line here; several URL schemes may share a table. */
 static const struct {
 	const char *scheme;
@@ -55,6 +76,7 @@ struct lt_bus *lt_bus_new(const struct lt_bus_conf *conf, const struct lt_bus_op
 			url.scheme);
 		return NULL;
 	}
+	lt_stats_add(stat_table, LT_ARRAY_LEN(stat_table));
 	b = lt_calloc(1, ops->size);
 	b->ops = ops;
 	b->conf = conf;

@@ -6,11 +6,23 @@
 #include <stddef.h>
 
 #include "latido/bus.h"
+#include "latido/stats.h"
 
 /* What the implementations of the bus share; programs do not include this file. */
 
 extern const struct lt_bus_ops lt_bus_mem_ops;
 extern const struct lt_bus_ops lt_bus_mqtt_ops;
+
+/* Of all buses of the process; shown by /metrics from the first lt_bus_new() on. */
+struct lt_bus_stats {
+	struct lt_counter connected; /* times a bus was up again, or for the first time */
+	struct lt_counter failed;    /* connections lost or not made */
+	struct lt_counter paused;    /* times bus.queue_bytes was reached */
+	struct lt_counter foreign;   /* received by a subscription that nobody asked for any more */
+	struct lt_counter delivered; /* publishes that the broker has */
+	struct lt_counter refused;   /* publishes that it refused for good */
+};
+extern struct lt_bus_stats lt_bus_stats;
 
 /** struct lt_bus_url - scheme://host[:port], taken apart; fixed size, no ownership */
 struct lt_bus_url {

@@ -11,6 +11,7 @@ static struct mem_bus *mem_of(struct lt_bus *b)
 
 static void reconnect_later(struct mem_bus *b, const struct lt_err *err)
 {
+	lt_counter_add(&lt_bus_stats.failed, 1);
 	lt_timer_start_ns(&b->timer, lt_backoff_next_ms(&b->backoff) * LT_NS_PER_MS);
 	if (b->base.handler.state)
 		b->base.handler.state(b->base.handler.arg, false, false, err);
@@ -25,11 +26,11 @@ static void report_writable(struct mem_bus *b)
 {
 	bool room;
 
-	pthread_mutex_lock(&mem_lock);
+	pthread_mutex_lock(&lt_membus_lock);
 	room = b->want_writable && has_room(b);
 	if (room)
 		b->want_writable = false;
-	pthread_mutex_unlock(&mem_lock);
+	pthread_mutex_unlock(&lt_membus_lock);
 	if (room && b->base.handler.writable)
 		b->base.handler.writable(b->base.handler.arg);
 }
@@ -45,7 +46,7 @@ static void connect_now(void *arg)
 
 	if (h->will)
 		h->will(h->arg, &topic, &will);
-	pthread_mutex_lock(&mem_lock);
+	pthread_mutex_lock(&lt_membus_lock);
 	if (b->broker->down) {
 		lt_fail(&err, LT_EIO, LT_CLS_RETRY, "mem.connect", "the broker is down");
 	} else if (b->broker->refuse_connect) {
@@ -56,15 +57,16 @@ static void connect_now(void *arg)
 			b->will = will;
 			will = (struct lt_buf){0};
 		}
-		resumed = mem_attach(b);
-		mem_bus_pump(b);
+		resumed = lt_membus_attach(b);
+		lt_membus_pump(b);
 	}
-	pthread_mutex_unlock(&mem_lock);
+	pthread_mutex_unlock(&lt_membus_lock);
 	lt_buf_fini(&will);
 	if (err.code != LT_OK) {
 		reconnect_later(b, &err);
 		return;
 	}
+	lt_counter_add(&lt_bus_stats.connected, 1);
 	lt_backoff_reset(&b->backoff);
 	if (h->state)
 		h->state(h->arg, true, b->n_topics > 0 && resumed, NULL);
@@ -79,7 +81,7 @@ static void dispatch(void *arg)
 	struct mem_ev *lost;
 	bool readable;
 
-	pthread_mutex_lock(&mem_lock);
+	pthread_mutex_lock(&lt_membus_lock);
 	acked = b->acked;
 	b->acked = NULL;
 	b->acked_end = &b->acked;
@@ -89,12 +91,14 @@ static void dispatch(void *arg)
 	b->in.readable = false;
 	for (struct lt_out *o = acked; o; o = o->next_done)
 		lt_outq_remove(&b->out, o);
-	pthread_mutex_unlock(&mem_lock);
+	pthread_mutex_unlock(&lt_membus_lock);
 	while (acked) {
 		struct lt_out *o = acked;
 		struct lt_err err;
 
 		acked = o->next_done;
+		lt_counter_add(
+			o->code == LT_OK ? &lt_bus_stats.delivered : &lt_bus_stats.refused, 1);
 		if (o->code != LT_OK)
 			lt_fail(&err, o->code, o->code == LT_EAUTH ? LT_CLS_CONFIG : LT_CLS_POISON,
 				"mem.publish", "the broker refuses a message to '%.200s'",
@@ -137,9 +141,9 @@ static int mem_init(struct lt_bus *base, const struct lt_bus_options *opt, struc
 	if (rc < 0)
 		return rc;
 	lt_timer_init(&b->timer, base->loop, connect_now, b);
-	pthread_mutex_lock(&mem_lock);
-	b->broker = mem_broker_get(url.host);
-	pthread_mutex_unlock(&mem_lock);
+	pthread_mutex_lock(&lt_membus_lock);
+	b->broker = lt_membus_broker_get(url.host);
+	pthread_mutex_unlock(&lt_membus_lock);
 	return LT_OK;
 }
 
@@ -155,7 +159,7 @@ static int mem_publish(struct lt_bus *base, const struct lt_bus_out *m, struct l
 	struct mem_bus *b = mem_of(base);
 	int rc = LT_OK;
 
-	pthread_mutex_lock(&mem_lock);
+	pthread_mutex_lock(&lt_membus_lock);
 	if (b->broker->limit_bytes && m->size > b->broker->limit_bytes) {
 		rc = lt_fail(err, LT_EDATA, LT_CLS_POISON, "mem.publish",
 			"a message of %zu bytes is larger than the broker takes (%zu bytes)",
@@ -167,9 +171,9 @@ static int mem_publish(struct lt_bus *base, const struct lt_bus_out *m, struct l
 				     : "not connected");
 	} else {
 		lt_outq_add(&b->out, lt_out_new(m));
-		mem_bus_pump(b);
+		lt_membus_pump(b);
 	}
-	pthread_mutex_unlock(&mem_lock);
+	pthread_mutex_unlock(&lt_membus_lock);
 	return rc;
 }
 
@@ -178,9 +182,9 @@ static size_t mem_poll(struct lt_bus *base, struct lt_bus_msg **out, size_t max)
 	struct mem_bus *b = mem_of(base);
 	size_t n;
 
-	pthread_mutex_lock(&mem_lock);
+	pthread_mutex_lock(&lt_membus_lock);
 	n = lt_inq_poll(&b->in, out, max);
-	pthread_mutex_unlock(&mem_lock);
+	pthread_mutex_unlock(&lt_membus_lock);
 	return n;
 }
 
@@ -189,11 +193,11 @@ static void mem_done(struct lt_bus *base, struct lt_bus_msg *m)
 	struct mem_bus *b = mem_of(base);
 	struct lt_in *in;
 
-	pthread_mutex_lock(&mem_lock);
+	pthread_mutex_lock(&lt_membus_lock);
 	in = lt_inq_remove(&b->in, m);
 	if (b->session)
-		mem_session_pump(b->session);
-	pthread_mutex_unlock(&mem_lock);
+		lt_membus_session_pump(b->session);
+	pthread_mutex_unlock(&lt_membus_lock);
 	free(in);
 }
 
@@ -201,9 +205,9 @@ static size_t mem_inflight(const struct lt_bus *base)
 {
 	size_t n;
 
-	pthread_mutex_lock(&mem_lock);
+	pthread_mutex_lock(&lt_membus_lock);
 	n = ((const struct mem_bus *)base)->out.n_reported;
-	pthread_mutex_unlock(&mem_lock);
+	pthread_mutex_unlock(&lt_membus_lock);
 	return n;
 }
 
@@ -211,21 +215,21 @@ static void mem_stop_reading(struct lt_bus *base)
 {
 	struct mem_bus *b = mem_of(base);
 
-	pthread_mutex_lock(&mem_lock);
+	pthread_mutex_lock(&lt_membus_lock);
 	b->stopped = true;
 	if (b->session && !b->durable)
-		mem_session_subscribe(b->session, NULL, 0);
-	pthread_mutex_unlock(&mem_lock);
+		lt_membus_session_subscribe(b->session, NULL, 0);
+	pthread_mutex_unlock(&lt_membus_lock);
 }
 
 static void mem_fini(struct lt_bus *base)
 {
 	struct mem_bus *b = mem_of(base);
 
-	pthread_mutex_lock(&mem_lock);
-	mem_disconnect(b, NULL, false);
-	pthread_mutex_unlock(&mem_lock);
-	mem_forget_will(b);
+	pthread_mutex_lock(&lt_membus_lock);
+	lt_membus_disconnect(b, NULL, false);
+	pthread_mutex_unlock(&lt_membus_lock);
+	lt_membus_forget_will(b);
 	lt_timer_fini(&b->timer);
 	lt_waker_fini(&b->waker);
 	lt_inq_fini(&b->in);

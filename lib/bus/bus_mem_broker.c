@@ -5,12 +5,12 @@
 #include "bus_mem_int.h"
 #include "latido/bus_mem.h"
 
-pthread_mutex_t mem_lock = PTHREAD_MUTEX_INITIALIZER;
+pthread_mutex_t lt_membus_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct broker *brokers;
 
-/* ---- the broker; all under mem_lock ---- */
+/* ---- the broker; all under lt_membus_lock ---- */
 
-struct broker *mem_broker_get(const char *name)
+struct broker *lt_membus_broker_get(const char *name)
 {
 	struct broker *k;
 
@@ -85,7 +85,7 @@ static bool expired(const struct item *it)
 }
 
 /* Move what the session has into the bus, as far as its budget allows. */
-void mem_session_pump(struct session *s)
+void lt_membus_session_pump(struct session *s)
 {
 	struct mem_bus *b = s->bus;
 
@@ -113,7 +113,7 @@ static void session_add(struct session *s, struct item *it)
 	*s->queue_end = it;
 	s->queue_end = &it->next;
 	s->n_queued++;
-	mem_session_pump(s);
+	lt_membus_session_pump(s);
 }
 
 static bool session_wants(const struct session *s, const char *topic)
@@ -176,7 +176,7 @@ static void send_retained(struct broker *k, struct session *s)
 	}
 }
 
-void mem_forget_will(struct mem_bus *b)
+void lt_membus_forget_will(struct mem_bus *b)
 {
 	free(b->will_topic);
 	b->will_topic = NULL;
@@ -185,7 +185,7 @@ void mem_forget_will(struct mem_bus *b)
 }
 
 /* The connection ends. @err: not regularly, so the will is due. */
-void mem_disconnect(struct mem_bus *b, const struct lt_err *err, bool takeover)
+void lt_membus_disconnect(struct mem_bus *b, const struct lt_err *err, bool takeover)
 {
 	struct session *s = b->session;
 
@@ -211,7 +211,7 @@ void mem_disconnect(struct mem_bus *b, const struct lt_err *err, bool takeover)
 		b->lost->takeover = takeover;
 		lt_waker_wake(&b->waker);
 	}
-	mem_forget_will(b);
+	lt_membus_forget_will(b);
 }
 
 static void cut_all(struct broker *k, const char *client_id)
@@ -223,7 +223,7 @@ static void cut_all(struct broker *k, const char *client_id)
 	for (s = k->sessions; s; s = next) {
 		next = s->next;
 		if (s->bus && (!client_id || strcmp(s->client_id, client_id) == 0))
-			mem_disconnect(s->bus, &err, false);
+			lt_membus_disconnect(s->bus, &err, false);
 	}
 }
 
@@ -238,7 +238,7 @@ static void ack(struct mem_bus *b, struct lt_out *o, int code)
 }
 
 /* Send what is accepted and not sent; in order. */
-void mem_bus_pump(struct mem_bus *b)
+void lt_membus_pump(struct mem_bus *b)
 {
 	struct broker *k = b->broker;
 	struct lt_out *o;
@@ -274,7 +274,7 @@ static struct session *session_new(struct broker *k, const char *client_id, bool
 	return s;
 }
 
-void mem_session_subscribe(struct session *s, char **topics, size_t n)
+void lt_membus_session_subscribe(struct session *s, char **topics, size_t n)
 {
 	for (size_t i = 0; i < s->n_filters; i++)
 		free(s->filters[i]);
@@ -286,7 +286,7 @@ void mem_session_subscribe(struct session *s, char **topics, size_t n)
 }
 
 /* Return: true when the session existed. */
-bool mem_attach(struct mem_bus *b)
+bool lt_membus_attach(struct mem_bus *b)
 {
 	struct broker *k = b->broker;
 	struct session *s = session_find(k, b->client_id);
@@ -295,7 +295,7 @@ bool mem_attach(struct mem_bus *b)
 
 	if (s && s->bus) {
 		lt_fail(&err, LT_EIO, LT_CLS_RETRY, "mem.connect", "session taken over");
-		mem_disconnect(s->bus, &err, true);
+		lt_membus_disconnect(s->bus, &err, true);
 		s = session_find(k, b->client_id);
 	}
 	if (s && !b->durable) {
@@ -311,12 +311,12 @@ bool mem_attach(struct mem_bus *b)
 	if (b->stopped)
 		return resumed;
 	if (!resumed || !b->subscribed) {
-		mem_session_subscribe(s, b->topics, b->n_topics);
+		lt_membus_session_subscribe(s, b->topics, b->n_topics);
 		if (!b->no_retained)
 			send_retained(k, s);
 		b->subscribed = true;
 	}
-	mem_session_pump(s);
+	lt_membus_session_pump(s);
 	return resumed;
 }
 
@@ -326,7 +326,7 @@ void lt_bus_mem_reset(const char *name)
 {
 	struct broker **p = &brokers, *k;
 
-	pthread_mutex_lock(&mem_lock);
+	pthread_mutex_lock(&lt_membus_lock);
 	while (*p && strcmp((*p)->name, name) != 0)
 		p = &(*p)->next;
 	k = *p;
@@ -339,83 +339,83 @@ void lt_bus_mem_reset(const char *name)
 		free(k->name);
 		free(k);
 	}
-	pthread_mutex_unlock(&mem_lock);
+	pthread_mutex_unlock(&lt_membus_lock);
 }
 
 void lt_bus_mem_down(const char *name, bool down)
 {
 	struct broker *k;
 
-	pthread_mutex_lock(&mem_lock);
-	k = mem_broker_get(name);
+	pthread_mutex_lock(&lt_membus_lock);
+	k = lt_membus_broker_get(name);
 	k->down = down;
 	if (down)
 		cut_all(k, NULL);
-	pthread_mutex_unlock(&mem_lock);
+	pthread_mutex_unlock(&lt_membus_lock);
 }
 
 void lt_bus_mem_cut(const char *name, const char *client_id)
 {
-	pthread_mutex_lock(&mem_lock);
-	cut_all(mem_broker_get(name), client_id);
-	pthread_mutex_unlock(&mem_lock);
+	pthread_mutex_lock(&lt_membus_lock);
+	cut_all(lt_membus_broker_get(name), client_id);
+	pthread_mutex_unlock(&lt_membus_lock);
 }
 
 void lt_bus_mem_forget(const char *name)
 {
 	struct broker *k;
 
-	pthread_mutex_lock(&mem_lock);
-	k = mem_broker_get(name);
+	pthread_mutex_lock(&lt_membus_lock);
+	k = lt_membus_broker_get(name);
 	cut_all(k, NULL);
 	while (k->sessions)
 		session_drop(k, k->sessions);
 	items_free(k->retained);
 	k->retained = NULL;
-	pthread_mutex_unlock(&mem_lock);
+	pthread_mutex_unlock(&lt_membus_lock);
 }
 
 void lt_bus_mem_hold_acks(const char *name, bool hold)
 {
 	struct broker *k;
 
-	pthread_mutex_lock(&mem_lock);
-	k = mem_broker_get(name);
+	pthread_mutex_lock(&lt_membus_lock);
+	k = lt_membus_broker_get(name);
 	k->hold_acks = hold;
 	if (!hold)
 		release_acks(k);
-	pthread_mutex_unlock(&mem_lock);
+	pthread_mutex_unlock(&lt_membus_lock);
 }
 
 void lt_bus_mem_refuse_connect(const char *name, const struct lt_err *err)
 {
 	struct broker *k;
 
-	pthread_mutex_lock(&mem_lock);
-	k = mem_broker_get(name);
+	pthread_mutex_lock(&lt_membus_lock);
+	k = lt_membus_broker_get(name);
 	k->refuse_connect = err != NULL;
 	if (err)
 		k->connect_err = *err;
-	pthread_mutex_unlock(&mem_lock);
+	pthread_mutex_unlock(&lt_membus_lock);
 }
 
 void lt_bus_mem_refuse_publish(const char *name, const char *filter, int code)
 {
 	struct broker *k;
 
-	pthread_mutex_lock(&mem_lock);
-	k = mem_broker_get(name);
+	pthread_mutex_lock(&lt_membus_lock);
+	k = lt_membus_broker_get(name);
 	free(k->refuse_filter);
 	k->refuse_filter = filter ? lt_strdup(filter) : NULL;
 	k->refuse_code = code;
-	pthread_mutex_unlock(&mem_lock);
+	pthread_mutex_unlock(&lt_membus_lock);
 }
 
 void lt_bus_mem_limit(const char *name, size_t bytes)
 {
-	pthread_mutex_lock(&mem_lock);
-	mem_broker_get(name)->limit_bytes = bytes;
-	pthread_mutex_unlock(&mem_lock);
+	pthread_mutex_lock(&lt_membus_lock);
+	lt_membus_broker_get(name)->limit_bytes = bytes;
+	pthread_mutex_unlock(&lt_membus_lock);
 }
 
 size_t lt_bus_mem_queued(const char *name, const char *client_id)
@@ -423,9 +423,9 @@ size_t lt_bus_mem_queued(const char *name, const char *client_id)
 	struct session *s;
 	size_t n;
 
-	pthread_mutex_lock(&mem_lock);
-	s = session_find(mem_broker_get(name), client_id);
+	pthread_mutex_lock(&lt_membus_lock);
+	s = session_find(lt_membus_broker_get(name), client_id);
 	n = s ? s->n_queued : 0;
-	pthread_mutex_unlock(&mem_lock);
+	pthread_mutex_unlock(&lt_membus_lock);
 	return n;
 }

@@ -65,7 +65,7 @@ struct mem_bus {
 	bool durable, no_retained;
 	bool subscribed; /* this bus has told the session its filters */
 	bool want_writable;
-	/* under mem_lock */
+	/* under lt_membus_lock */
 	bool connected;
 	bool stopped;
 	struct session *session;
@@ -78,22 +78,22 @@ struct mem_bus {
 };
 
 /* One lock for everything: this is for tests. */
-extern pthread_mutex_t mem_lock;
+extern pthread_mutex_t lt_membus_lock;
 
-/* All under mem_lock. */
+/* All under lt_membus_lock. */
 
-/** mem_broker_get() - by name; made when it is not there. */
-struct broker *mem_broker_get(const char *name);
-/** mem_attach() - connect a bus. Return: true when its session existed. */
-bool mem_attach(struct mem_bus *b);
-/** mem_disconnect() - @err: not regularly, so the will is due and the bus is told why. */
-void mem_disconnect(struct mem_bus *b, const struct lt_err *err, bool takeover);
-void mem_forget_will(struct mem_bus *b);
-/** mem_session_pump() - move what the session has into the bus, as far as its budget allows. */
-void mem_session_pump(struct session *s);
-/** mem_session_subscribe() - replace the filters. */
-void mem_session_subscribe(struct session *s, char **topics, size_t n);
-/** mem_bus_pump() - send what is accepted and not sent; in order. */
-void mem_bus_pump(struct mem_bus *b);
+/** lt_membus_broker_get() - by name; made when it is not there. */
+struct broker *lt_membus_broker_get(const char *name);
+/** lt_membus_attach() - connect a bus. Return: true when its session existed. */
+bool lt_membus_attach(struct mem_bus *b);
+/** lt_membus_disconnect() - @err: not regularly, so the will is due and the bus is told why. */
+void lt_membus_disconnect(struct mem_bus *b, const struct lt_err *err, bool takeover);
+void lt_membus_forget_will(struct mem_bus *b);
+/** lt_membus_session_pump() - move what the session has into the bus, as far as its budget allows. */
+void lt_membus_session_pump(struct session *s);
+/** lt_membus_session_subscribe() - replace the filters. */
+void lt_membus_session_subscribe(struct session *s, char **topics, size_t n);
+/** lt_membus_pump() - send what is accepted and not sent; in order. */
+void lt_membus_pump(struct mem_bus *b);
 
 #endif

@@ -19,24 +19,24 @@
 /* lt_bus_stop_reading(): normally a millisecond; longer only while paho's lock is held elsewhere. */
 #define STOP_NS           (1500 * LT_NS_PER_MS)
 
-enum mq_state {
-	MQ_OFF = 0,     /* not wanted (yet) */
-	MQ_WAIT,        /* for the timer, or for the last link to be closed */
-	MQ_CONNECTING,  /* the timer limits it */
-	MQ_SUBSCRIBING, /* likewise */
-	MQ_UP,
-	MQ_PAUSED,  /* the queue is full */
-	MQ_STOPPED, /* lt_bus_stop_reading() */
+enum lt_mq_state {
+	LT_MQ_OFF = 0,     /* not wanted (yet) */
+	LT_MQ_WAIT,        /* for the timer, or for the last link to be closed */
+	LT_MQ_CONNECTING,  /* the timer limits it */
+	LT_MQ_SUBSCRIBING, /* likewise */
+	LT_MQ_UP,
+	LT_MQ_PAUSED,  /* the queue is full */
+	LT_MQ_STOPPED, /* lt_bus_stop_reading() */
 };
 
-struct mq_bus;
+struct lt_mq_bus;
 
 /* One connection as the loop sees it. */
-struct mq_client {
-	struct mq_bus *bus;
-	struct mq_worker *w;
-	enum mq_role role;
-	enum mq_state state;
+struct lt_mq_client {
+	struct lt_mq_bus *bus;
+	struct lt_mq_worker *w;
+	enum lt_mq_role role;
+	enum lt_mq_state state;
 	bool closing;    /* the worker still has the last link */
 	bool due;        /* connect as soon as it has not */
 	bool broken;     /* failed or lost since it was last up */
@@ -51,11 +51,11 @@ struct mq_client {
 	struct lt_takeovers takeovers;
 };
 
-struct mq_bus {
+struct lt_mq_bus {
 	struct lt_bus base;
-	struct mq_core *core;
+	struct lt_mq_core *core;
 	bool waker_ok;
-	struct mq_client c[MQ_ROLES];
+	struct lt_mq_client c[LT_MQ_ROLES];
 	bool opened;
 	bool reported_up;
 	bool want_writable;
@@ -63,63 +63,65 @@ struct mq_bus {
 	uint32_t window;
 };
 
-static struct mq_bus *mq_of(struct lt_bus *b)
+static struct lt_mq_bus *lt_mq_of(struct lt_bus *b)
 {
-	return (struct mq_bus *)b;
+	return (struct lt_mq_bus *)b;
 }
 
-static bool reads(const struct mq_bus *b)
+static bool reads(const struct lt_mq_bus *b)
 {
 	return b->core->n_topics > 0;
 }
 
 /* Pausing and resuming is not a loss of the connection, nor is a first attempt a failure. */
-static bool client_ok(const struct mq_client *c)
+static bool client_ok(const struct lt_mq_client *c)
 {
 	switch (c->state) {
-	case MQ_UP:
-	case MQ_PAUSED:
-	case MQ_STOPPED:
-	case MQ_OFF:
+	case LT_MQ_UP:
+	case LT_MQ_PAUSED:
+	case LT_MQ_STOPPED:
+	case LT_MQ_OFF:
 		return true;
 	default:
 		return !c->broken && (c->up_ns != 0 || c->bus->reported_up);
 	}
 }
 
-static bool is_up(const struct mq_bus *b)
+static bool is_up(const struct lt_mq_bus *b)
 {
-	return client_ok(&b->c[MQ_RX]) && client_ok(&b->c[MQ_TX]);
+	return client_ok(&b->c[LT_MQ_RX]) && client_ok(&b->c[LT_MQ_TX]);
 }
 
-static void report_error(struct mq_bus *b, const struct lt_err *err)
+static void report_error(struct lt_mq_bus *b, const struct lt_err *err)
 {
+	lt_counter_add(&lt_bus_stats.failed, 1);
 	b->reported_up = false;
 	if (b->base.handler.state)
 		b->base.handler.state(b->base.handler.arg, false, false, err);
 }
 
 /* @again: say so although it was said before, because the session was lost meanwhile. */
-static void report_up(struct mq_bus *b, bool again)
+static void report_up(struct lt_mq_bus *b, bool again)
 {
 	if (!is_up(b) || (b->reported_up && !again))
 		return;
+	lt_counter_add(&lt_bus_stats.connected, 1);
 	b->reported_up = true;
 	if (b->base.handler.state)
 		b->base.handler.state(
-			b->base.handler.arg, true, reads(b) && b->c[MQ_RX].session, NULL);
+			b->base.handler.arg, true, reads(b) && b->c[LT_MQ_RX].session, NULL);
 }
 
 /* ---- one connection ---- */
 
-static void client_close(struct mq_client *c)
+static void client_close(struct lt_mq_client *c)
 {
-	struct mq_core *core = c->bus->core;
+	struct lt_mq_core *core = c->bus->core;
 
 	if (c->closing)
 		return;
 	pthread_mutex_lock(&core->lock);
-	if (!mq_worker_idle_locked(c->w)) {
+	if (!lt_mq_worker_idle_locked(c->w)) {
 		c->closing = true;
 		c->w->close = true;
 		pthread_cond_signal(&c->w->work);
@@ -127,32 +129,32 @@ static void client_close(struct mq_client *c)
 	pthread_mutex_unlock(&core->lock);
 }
 
-static void ask_will(struct mq_client *c, struct mq_link *l)
+static void ask_will(struct lt_mq_client *c, struct lt_mq_link *l)
 {
 	const struct lt_bus_handler *h = &c->bus->base.handler;
 	const char *topic = NULL;
 
-	if (c->role != MQ_TX || !h->will)
+	if (c->role != LT_MQ_TX || !h->will)
 		return;
 	h->will(h->arg, &topic, &l->will);
 	if (topic)
 		l->will_topic = lt_strdup(topic);
 }
 
-static void client_connect(struct mq_client *c)
+static void client_connect(struct lt_mq_client *c)
 {
-	struct mq_core *core = c->bus->core;
-	struct mq_link *l;
+	struct lt_mq_core *core = c->bus->core;
+	struct lt_mq_link *l;
 
 	if (c->closing) {
-		c->state = MQ_WAIT;
+		c->state = LT_MQ_WAIT;
 		c->due = true;
 		return;
 	}
 	c->due = false;
 	c->refused = false;
-	c->state = MQ_CONNECTING;
-	l = mq_link_new(c->w, ++c->gen);
+	c->state = LT_MQ_CONNECTING;
+	l = lt_mq_link_new(c->w, ++c->gen);
 	ask_will(c, l);
 	pthread_mutex_lock(&core->lock);
 	c->w->open = l;
@@ -161,12 +163,12 @@ static void client_connect(struct mq_client *c)
 	lt_timer_start_ns(&c->timer, c->bus->base.conf->mqtt.connect_timeout_ms * LT_NS_PER_MS);
 }
 
-static void client_failed(struct mq_client *c, const struct lt_err *err)
+static void client_failed(struct lt_mq_client *c, const struct lt_err *err)
 {
 	client_close(c);
-	if (c->state == MQ_UP && lt_mono_ns() - c->up_ns >= STABLE_NS)
+	if (c->state == LT_MQ_UP && lt_mono_ns() - c->up_ns >= STABLE_NS)
 		lt_backoff_reset(&c->backoff);
-	c->state = MQ_WAIT;
+	c->state = LT_MQ_WAIT;
 	c->due = false;
 	c->broken = true;
 	lt_timer_start_ns(&c->timer, lt_backoff_next_ms(&c->backoff) * LT_NS_PER_MS);
@@ -175,12 +177,12 @@ static void client_failed(struct mq_client *c, const struct lt_err *err)
 
 static void client_timer(void *arg)
 {
-	struct mq_client *c = arg;
+	struct lt_mq_client *c = arg;
 	struct lt_err err;
 
-	if (c->state == MQ_WAIT) {
+	if (c->state == LT_MQ_WAIT) {
 		client_connect(c);
-	} else if (c->state == MQ_CONNECTING || c->state == MQ_SUBSCRIBING) {
+	} else if (c->state == LT_MQ_CONNECTING || c->state == LT_MQ_SUBSCRIBING) {
 		lt_fail(&err, LT_ETIMEOUT, LT_CLS_RETRY, "mqtt.connect",
 			"the broker at %s:%d did not answer within %lld ms "
 			"(bus.mqtt.connect_timeout)",
@@ -190,16 +192,16 @@ static void client_timer(void *arg)
 	}
 }
 
-static void client_up(struct mq_client *c)
+static void client_up(struct lt_mq_client *c)
 {
 	/* Silently resumed after a pause, but the broker has forgotten what came meanwhile. */
-	bool lost_session = c->role == MQ_RX && c->up_ns != 0 && !c->session;
+	bool lost_session = c->role == LT_MQ_RX && c->up_ns != 0 && !c->session;
 
 	lt_timer_stop(&c->timer);
-	c->state = MQ_UP;
+	c->state = LT_MQ_UP;
 	c->broken = false;
 	c->up_ns = lt_mono_ns();
-	if (c->role == MQ_RX)
+	if (c->role == LT_MQ_RX)
 		c->subscribed = true;
 	report_up(c->bus, lost_session);
 }
@@ -222,7 +224,7 @@ static size_t packet_bytes(const struct lt_bus_out *m)
 	return 1 + varint_bytes(n) + n;
 }
 
-static int check_size(const struct mq_bus *b, const struct lt_bus_out *m, struct lt_err *err)
+static int check_size(const struct lt_mq_bus *b, const struct lt_bus_out *m, struct lt_err *err)
 {
 	size_t bytes;
 
@@ -239,13 +241,13 @@ static int check_size(const struct mq_bus *b, const struct lt_bus_out *m, struct
 }
 
 /* Hand over as many as the window allows. */
-static void pump(struct mq_bus *b)
+static void pump(struct lt_mq_bus *b)
 {
-	struct mq_core *core = b->core;
-	struct mq_worker *w = &core->w[MQ_TX];
+	struct lt_mq_core *core = b->core;
+	struct lt_mq_worker *w = &core->w[LT_MQ_TX];
 	struct lt_out *o;
 
-	if (b->c[MQ_TX].state != MQ_UP || !core->out.unsent || core->out.n_sent >= b->window)
+	if (b->c[LT_MQ_TX].state != LT_MQ_UP || !core->out.unsent || core->out.n_sent >= b->window)
 		return;
 	pthread_mutex_lock(&core->lock);
 	if (!w->send)
@@ -259,15 +261,16 @@ static void pump(struct mq_bus *b)
 	pthread_mutex_unlock(&core->lock);
 }
 
-static void report_delivered(struct mq_bus *b, struct lt_out *o)
+static void report_delivered(struct lt_mq_bus *b, struct lt_out *o)
 {
 	const struct lt_bus_handler *h = &b->base.handler;
 	struct lt_err err = {0};
 
 	lt_outq_remove(&b->core->out, o);
+	lt_counter_add(o->code == LT_OK ? &lt_bus_stats.delivered : &lt_bus_stats.refused, 1);
 	if (o->code != LT_OK && o->reason) {
-		b->c[MQ_TX].refused = true;
-		mq_err_puback(o->reason, o->m.topic, &err);
+		b->c[LT_MQ_TX].refused = true;
+		lt_mq_err_puback(o->reason, o->m.topic, &err);
 	} else if (o->code != LT_OK)
 		check_size(b, &o->m, &err);
 	if (!o->m.at_most_once && h->delivered)
@@ -276,7 +279,7 @@ static void report_delivered(struct mq_bus *b, struct lt_out *o)
 }
 
 /* A broker that came back with a smaller limit: those messages would close the connection. */
-static void drop_too_large(struct mq_bus *b)
+static void drop_too_large(struct lt_mq_bus *b)
 {
 	struct lt_out *o = b->core->out.head;
 
@@ -290,13 +293,13 @@ static void drop_too_large(struct mq_bus *b)
 	}
 }
 
-static bool has_room(const struct mq_bus *b)
+static bool has_room(const struct lt_mq_bus *b)
 {
-	return b->c[MQ_TX].state == MQ_UP &&
+	return b->c[LT_MQ_TX].state == LT_MQ_UP &&
 	       (int64_t)b->core->out.n < b->base.conf->mqtt.max_inflight;
 }
 
-static void report_writable(struct mq_bus *b)
+static void report_writable(struct lt_mq_bus *b)
 {
 	if (!b->want_writable || !has_room(b))
 		return;
@@ -307,16 +310,16 @@ static void report_writable(struct mq_bus *b)
 
 /* ---- events ---- */
 
-static void on_connack(struct mq_client *c, const struct mq_ev *ev)
+static void on_connack(struct lt_mq_client *c, const struct lt_mq_ev *ev)
 {
-	struct mq_bus *b = c->bus;
+	struct lt_mq_bus *b = c->bus;
 
-	if (c->role == MQ_TX) {
+	if (c->role == LT_MQ_TX) {
 		int64_t window = b->base.conf->mqtt.max_inflight;
 
 		if (window > ev->window)
 			window = ev->window;
-		b->window = window > MQ_WINDOW_MAX ? MQ_WINDOW_MAX : (uint32_t)window;
+		b->window = window > LT_MQ_WINDOW_MAX ? LT_MQ_WINDOW_MAX : (uint32_t)window;
 		b->max_packet = ev->max_packet;
 		drop_too_large(b);
 		client_up(c);
@@ -329,7 +332,7 @@ static void on_connack(struct mq_client *c, const struct mq_ev *ev)
 		client_up(c);
 		return;
 	}
-	c->state = MQ_SUBSCRIBING;
+	c->state = LT_MQ_SUBSCRIBING;
 	pthread_mutex_lock(&b->core->lock);
 	c->w->subscribe = true;
 	c->w->subscribed_before = c->asked;
@@ -338,7 +341,7 @@ static void on_connack(struct mq_client *c, const struct mq_ev *ev)
 	c->asked = true;
 }
 
-static bool half_free(struct mq_core *core)
+static bool half_free(struct lt_mq_core *core)
 {
 	bool half;
 
@@ -348,61 +351,62 @@ static bool half_free(struct mq_core *core)
 	return half;
 }
 
-static void on_closed(struct mq_client *c)
+static void on_closed(struct lt_mq_client *c)
 {
 	c->closing = false;
-	if (c->role == MQ_TX)
+	if (c->role == LT_MQ_TX)
 		lt_outq_rewind(&c->bus->core->out);
-	if (c->state == MQ_WAIT && c->due)
+	if (c->state == LT_MQ_WAIT && c->due)
 		client_connect(c);
-	else if (c->state == MQ_PAUSED && half_free(c->bus->core))
+	else if (c->state == LT_MQ_PAUSED && half_free(c->bus->core))
 		client_connect(c);
 }
 
 /*
- * A broker that is restarted or cannot be reached refuses us in between: see MQ_EV_FAILED. And
+ * A broker that is restarted or cannot be reached refuses us in between: see LT_MQ_EV_FAILED. And
  * Mosquitto 2.0.11 closes the connection after it has refused a message.
  */
-static void note_takeover(struct mq_client *c, struct mq_ev *ev)
+static void note_takeover(struct lt_mq_client *c, struct lt_mq_ev *ev)
 {
 	int64_t now = lt_mono_ns();
 
 	if (ev->takeover ||
-		(ev->silent && !c->refused && c->state == MQ_UP && now - c->up_ns < YOUNG_NS))
+		(ev->silent && !c->refused && c->state == LT_MQ_UP && now - c->up_ns < YOUNG_NS))
 		lt_takeover_note(&c->takeovers, now, c->w->client_id, ev->takeover, &ev->err);
 }
 
-static void on_event(struct mq_bus *b, struct mq_ev *ev)
+static void on_event(struct lt_mq_bus *b, struct lt_mq_ev *ev)
 {
-	struct mq_client *c = &b->c[ev->role];
+	struct lt_mq_client *c = &b->c[ev->role];
 
-	if (ev->type == MQ_EV_CLOSED) {
+	if (ev->type == LT_MQ_EV_CLOSED) {
 		on_closed(c);
 		return;
 	}
-	if (ev->gen != c->gen || c->closing || c->state == MQ_STOPPED)
+	if (ev->gen != c->gen || c->closing || c->state == LT_MQ_STOPPED)
 		return;
 	switch (ev->type) {
-	case MQ_EV_UP:
+	case LT_MQ_EV_UP:
 		on_connack(c, ev);
 		break;
-	case MQ_EV_SUBSCRIBED:
+	case LT_MQ_EV_SUBSCRIBED:
 		client_up(c);
 		break;
-	case MQ_EV_LOST:
+	case LT_MQ_EV_LOST:
 		note_takeover(c, ev);
 		client_failed(c, &ev->err);
 		break;
-	case MQ_EV_FAILED:
+	case LT_MQ_EV_FAILED:
 		c->takeovers.n = 0;
 		client_failed(c, &ev->err);
 		break;
-	case MQ_EV_PAUSED:
+	case LT_MQ_EV_PAUSED:
+		lt_counter_add(&lt_bus_stats.paused, 1);
 		lt_timer_stop(&c->timer);
-		c->state = MQ_PAUSED;
+		c->state = LT_MQ_PAUSED;
 		client_close(c);
 		break;
-	case MQ_EV_CLOSED:
+	case LT_MQ_EV_CLOSED:
 		break;
 	}
 }
@@ -410,10 +414,10 @@ static void on_event(struct mq_bus *b, struct mq_ev *ev)
 /* The waker: whatever the workers and paho's threads left for us, in the order that it happened. */
 static void dispatch(void *arg)
 {
-	struct mq_bus *b = arg;
-	struct mq_core *core = b->core;
+	struct lt_mq_bus *b = arg;
+	struct lt_mq_core *core = b->core;
 	struct lt_out *acked;
-	struct mq_ev *events;
+	struct lt_mq_ev *events;
 	bool readable;
 
 	pthread_mutex_lock(&core->lock);
@@ -433,7 +437,7 @@ static void dispatch(void *arg)
 		report_delivered(b, o);
 	}
 	while (events) {
-		struct mq_ev *ev = events;
+		struct lt_mq_ev *ev = events;
 
 		events = ev->next;
 		on_event(b, ev);
@@ -460,26 +464,26 @@ static void forget_proxy(void)
 		unsetenv("https_proxy");
 }
 
-static int mq_init(struct lt_bus *base, const struct lt_bus_options *opt, struct lt_err *err)
+static int lt_mq_init(struct lt_bus *base, const struct lt_bus_options *opt, struct lt_err *err)
 {
-	struct mq_bus *b = mq_of(base);
+	struct lt_mq_bus *b = lt_mq_of(base);
 	struct lt_bus_url url;
 	int rc = lt_bus_url_parse(&url, base->conf->url, err);
 
 	if (rc < 0)
 		return rc;
 	pthread_once(&proxy_once, forget_proxy);
-	b->core = mq_core_new(base->conf, &url, opt);
+	b->core = lt_mq_core_new(base->conf, &url, opt);
 	rc = lt_waker_init(&b->core->waker, base->loop, dispatch, b, err);
 	if (rc < 0)
 		return rc;
 	b->waker_ok = true;
-	for (int i = 0; i < MQ_ROLES; i++) {
-		struct mq_client *c = &b->c[i];
+	for (int i = 0; i < LT_MQ_ROLES; i++) {
+		struct lt_mq_client *c = &b->c[i];
 
 		c->bus = b;
 		c->w = &b->core->w[i];
-		c->role = (enum mq_role)i;
+		c->role = (enum lt_mq_role)i;
 		lt_timer_init(&c->timer, base->loop, client_timer, c);
 		lt_backoff_init(
 			&c->backoff, base->conf->backoff_base_ms, base->conf->backoff_cap_ms);
@@ -488,47 +492,47 @@ static int mq_init(struct lt_bus *base, const struct lt_bus_options *opt, struct
 }
 
 /* The first attempt is made from the loop, because it asks the handler for a will. */
-static int client_start(struct mq_client *c, struct lt_err *err)
+static int client_start(struct lt_mq_client *c, struct lt_err *err)
 {
-	int rc = mq_worker_start(c->w, err);
+	int rc = lt_mq_worker_start(c->w, err);
 
 	if (rc < 0)
 		return rc;
-	c->state = MQ_WAIT;
+	c->state = LT_MQ_WAIT;
 	lt_timer_start_ns(&c->timer, 0);
 	return LT_OK;
 }
 
-static int mq_open(struct lt_bus *base, struct lt_err *err)
+static int lt_mq_open(struct lt_bus *base, struct lt_err *err)
 {
-	struct mq_bus *b = mq_of(base);
+	struct lt_mq_bus *b = lt_mq_of(base);
 	int rc = LT_OK;
 
 	b->opened = true;
 	if (reads(b))
-		rc = client_start(&b->c[MQ_RX], err);
+		rc = client_start(&b->c[LT_MQ_RX], err);
 	if (rc == LT_OK && (!reads(b) || base->handler.will))
-		rc = client_start(&b->c[MQ_TX], err);
+		rc = client_start(&b->c[LT_MQ_TX], err);
 	return rc;
 }
 
-static int mq_publish(struct lt_bus *base, const struct lt_bus_out *m, struct lt_err *err)
+static int lt_mq_publish(struct lt_bus *base, const struct lt_bus_out *m, struct lt_err *err)
 {
-	struct mq_bus *b = mq_of(base);
+	struct lt_mq_bus *b = lt_mq_of(base);
 	struct lt_out *o;
 	int rc = check_size(b, m, err);
 
 	if (rc < 0)
 		return rc;
-	if (b->opened && b->c[MQ_TX].state == MQ_OFF) {
-		rc = client_start(&b->c[MQ_TX], err);
+	if (b->opened && b->c[LT_MQ_TX].state == LT_MQ_OFF) {
+		rc = client_start(&b->c[LT_MQ_TX], err);
 		if (rc < 0)
 			return rc;
 	}
 	if (!has_room(b)) {
 		b->want_writable = true;
 		return lt_fail(err, LT_EFULL, LT_CLS_RETRY, "mqtt.publish",
-			b->c[MQ_TX].state == MQ_UP
+			b->c[LT_MQ_TX].state == LT_MQ_UP
 				? "mqtt.max_inflight messages wait for the broker's answer"
 				: "not connected to the broker");
 	}
@@ -539,9 +543,9 @@ static int mq_publish(struct lt_bus *base, const struct lt_bus_out *m, struct lt
 	return LT_OK;
 }
 
-static size_t mq_poll(struct lt_bus *base, struct lt_bus_msg **out, size_t max)
+static size_t lt_mq_poll(struct lt_bus *base, struct lt_bus_msg **out, size_t max)
 {
-	struct mq_core *core = mq_of(base)->core;
+	struct lt_mq_core *core = lt_mq_of(base)->core;
 	size_t n;
 
 	pthread_mutex_lock(&core->lock);
@@ -550,11 +554,11 @@ static size_t mq_poll(struct lt_bus *base, struct lt_bus_msg **out, size_t max)
 	return n;
 }
 
-static void mq_done(struct lt_bus *base, struct lt_bus_msg *m)
+static void lt_mq_done(struct lt_bus *base, struct lt_bus_msg *m)
 {
-	struct mq_bus *b = mq_of(base);
-	struct mq_core *core = b->core;
-	struct mq_client *rx = &b->c[MQ_RX];
+	struct lt_mq_bus *b = lt_mq_of(base);
+	struct lt_mq_core *core = b->core;
+	struct lt_mq_client *rx = &b->c[LT_MQ_RX];
 	struct lt_in *in;
 
 	pthread_mutex_lock(&core->lock);
@@ -563,13 +567,13 @@ static void mq_done(struct lt_bus *base, struct lt_bus_msg *m)
 		pthread_cond_signal(&core->space);
 	pthread_mutex_unlock(&core->lock);
 	free(in);
-	if (rx->state == MQ_PAUSED && !rx->closing && half_free(core))
+	if (rx->state == LT_MQ_PAUSED && !rx->closing && half_free(core))
 		client_connect(rx);
 }
 
-static size_t mq_inflight(const struct lt_bus *base)
+static size_t lt_mq_inflight(const struct lt_bus *base)
 {
-	return ((const struct mq_bus *)base)->core->out.n_reported;
+	return ((const struct lt_mq_bus *)base)->core->out.n_reported;
 }
 
 static struct timespec deadline(int64_t ns)
@@ -582,33 +586,33 @@ static struct timespec deadline(int64_t ns)
  * take too long (paho's lock is held by a name server's time-out), what still arrives is queued
  * like the rest, and lt_bus_poll() has it.
  */
-static void mq_stop_reading(struct lt_bus *base)
+static void lt_mq_stop_reading(struct lt_bus *base)
 {
-	struct mq_bus *b = mq_of(base);
-	struct mq_core *core = b->core;
-	struct mq_client *rx = &b->c[MQ_RX];
+	struct lt_mq_bus *b = lt_mq_of(base);
+	struct lt_mq_core *core = b->core;
+	struct lt_mq_client *rx = &b->c[LT_MQ_RX];
 	struct timespec until = deadline(lt_mono_ns() + STOP_NS);
 
-	if (rx->state == MQ_OFF || rx->state == MQ_STOPPED)
+	if (rx->state == LT_MQ_OFF || rx->state == LT_MQ_STOPPED)
 		return;
 	pthread_mutex_lock(&core->lock);
 	core->stopping = true;
 	pthread_cond_broadcast(&core->space);
 	pthread_mutex_unlock(&core->lock);
 	lt_timer_stop(&rx->timer);
-	rx->state = MQ_STOPPED;
+	rx->state = LT_MQ_STOPPED;
 	rx->broken = false;
 	client_close(rx);
 	pthread_mutex_lock(&core->lock);
-	while (!mq_worker_idle_locked(rx->w))
+	while (!lt_mq_worker_idle_locked(rx->w))
 		if (pthread_cond_timedwait(&core->idle, &core->lock, &until) == ETIMEDOUT)
 			break;
 	pthread_mutex_unlock(&core->lock);
 }
 
-static void wait_for_workers(struct mq_bus *b)
+static void wait_for_workers(struct lt_mq_bus *b)
 {
-	struct mq_core *core = b->core;
+	struct lt_mq_core *core = b->core;
 	struct timespec acks, all;
 	int64_t now = lt_mono_ns();
 
@@ -618,14 +622,14 @@ static void wait_for_workers(struct mq_bus *b)
 	core->stopping = true;
 	pthread_cond_broadcast(&core->space);
 	/* paho sends no DISCONNECT while a message is half written. */
-	while (b->c[MQ_TX].state == MQ_UP && core->unacked > 0)
+	while (b->c[LT_MQ_TX].state == LT_MQ_UP && core->unacked > 0)
 		if (pthread_cond_timedwait(&core->idle, &core->lock, &acks) == ETIMEDOUT)
 			break;
-	for (int i = 0; i < MQ_ROLES; i++) {
+	for (int i = 0; i < LT_MQ_ROLES; i++) {
 		core->w[i].quit = true;
 		pthread_cond_signal(&core->w[i].work);
 	}
-	for (int i = 0; i < MQ_ROLES; i++)
+	for (int i = 0; i < LT_MQ_ROLES; i++)
 		while (core->w[i].started && !core->w[i].exited)
 			if (pthread_cond_timedwait(&core->idle, &core->lock, &all) == ETIMEDOUT)
 				break;
@@ -633,22 +637,22 @@ static void wait_for_workers(struct mq_bus *b)
 	pthread_mutex_unlock(&core->lock);
 }
 
-static void mq_fini(struct lt_bus *base)
+static void lt_mq_fini(struct lt_bus *base)
 {
-	struct mq_bus *b = mq_of(base);
-	struct mq_core *core = b->core;
-	bool exited[MQ_ROLES];
+	struct lt_mq_bus *b = lt_mq_of(base);
+	struct lt_mq_core *core = b->core;
+	bool exited[LT_MQ_ROLES];
 
-	for (int i = 0; i < MQ_ROLES; i++)
+	for (int i = 0; i < LT_MQ_ROLES; i++)
 		lt_timer_fini(&b->c[i].timer);
 	if (!core)
 		return;
 	wait_for_workers(b);
 	pthread_mutex_lock(&core->lock);
-	for (int i = 0; i < MQ_ROLES; i++)
+	for (int i = 0; i < LT_MQ_ROLES; i++)
 		exited[i] = core->w[i].exited;
 	pthread_mutex_unlock(&core->lock);
-	for (int i = 0; i < MQ_ROLES; i++) {
+	for (int i = 0; i < LT_MQ_ROLES; i++) {
 		if (!core->w[i].started)
 			continue;
 		if (exited[i])
@@ -658,19 +662,19 @@ static void mq_fini(struct lt_bus *base)
 	}
 	if (b->waker_ok)
 		lt_waker_fini(&core->waker);
-	mq_core_put(core);
+	lt_mq_core_put(core);
 }
 
 const struct lt_bus_ops lt_bus_mqtt_ops = {
 	.scheme = "mqtt",
-	.size = sizeof(struct mq_bus),
+	.size = sizeof(struct lt_mq_bus),
 	.caps = LT_BUS_RETAIN,
-	.init = mq_init,
-	.open = mq_open,
-	.publish = mq_publish,
-	.poll = mq_poll,
-	.done = mq_done,
-	.inflight = mq_inflight,
-	.stop_reading = mq_stop_reading,
-	.fini = mq_fini,
+	.init = lt_mq_init,
+	.open = lt_mq_open,
+	.publish = lt_mq_publish,
+	.poll = lt_mq_poll,
+	.done = lt_mq_done,
+	.inflight = lt_mq_inflight,
+	.stop_reading = lt_mq_stop_reading,
+	.fini = lt_mq_fini,
 };

@@ -17,8 +17,8 @@
  * while it calls us, while it resolves host names, and it wants the lock to send. Therefore:
  *
  * - The loop's thread never calls paho. Each connection has a worker thread of ours that does:
- *   bus_mqtt.c (the loop's side) leaves requests in struct mq_worker, bus_mqtt_link.c carries them
- *   out and posts events. Both sides share struct mq_core under its one lock. Order of locks:
+ *   bus_mqtt.c (the loop's side) leaves requests in struct lt_mq_worker, bus_mqtt_link.c carries them
+ *   out and posts events. Both sides share struct lt_mq_core under its one lock. Order of locks:
  *   paho's, then ours.
  * - paho acknowledges a message when the callback returns, and a callback that waited for space
  *   would stop all sending and every keep-alive of the process: a consumer that waits for its dead
@@ -34,31 +34,31 @@
  *   given up at any time, and no message is left in paho that it would send by itself.
  */
 
-enum mq_role { MQ_RX = 0, MQ_TX, MQ_ROLES };
+enum lt_mq_role { LT_MQ_RX = 0, LT_MQ_TX, LT_MQ_ROLES };
 
 /* Publishes that the broker may owe us an answer for; a larger window gains nothing (measured). */
-#define MQ_WINDOW_MAX       256
+#define LT_MQ_WINDOW_MAX       256
 /* A quick reconnect is no death: the broker waits this long before it publishes the will. */
-#define MQ_WILL_DELAY_S     5
+#define LT_MQ_WILL_DELAY_S     5
 /* Session of a publishing connection with a will; must outlive the delay. */
-#define MQ_WILL_SESSION_S   30
+#define LT_MQ_WILL_SESSION_S   30
 /* The smallest limit on incoming packets that we ask of a broker, whatever bus.queue_bytes is. */
-#define MQ_PACKET_MIN_BYTES (16 << 20)
+#define LT_MQ_PACKET_MIN_BYTES (16 << 20)
 
-enum mq_ev_type {
-	MQ_EV_UP = 0,     /* CONNACK */
-	MQ_EV_SUBSCRIBED, /* all filters granted */
-	MQ_EV_FAILED,     /* connecting or subscribing failed */
-	MQ_EV_LOST,
-	MQ_EV_PAUSED, /* disconnected because the queue is full */
-	MQ_EV_CLOSED, /* the link is destroyed: nothing comes from it any more */
+enum lt_mq_ev_type {
+	LT_MQ_EV_UP = 0,     /* CONNACK */
+	LT_MQ_EV_SUBSCRIBED, /* all filters granted */
+	LT_MQ_EV_FAILED,     /* connecting or subscribing failed */
+	LT_MQ_EV_LOST,
+	LT_MQ_EV_PAUSED, /* disconnected because the queue is full */
+	LT_MQ_EV_CLOSED, /* the link is destroyed: nothing comes from it any more */
 };
 
 /* What happened to a link, for the loop. */
-struct mq_ev {
-	struct mq_ev *next;
-	enum mq_ev_type type;
-	enum mq_role role;
+struct lt_mq_ev {
+	struct lt_mq_ev *next;
+	enum lt_mq_ev_type type;
+	enum lt_mq_role role;
 	unsigned gen;
 	bool session;        /* UP: the broker knows our session */
 	uint32_t max_packet; /* UP: 0 = no limit */
@@ -68,12 +68,12 @@ struct mq_ev {
 	struct lt_err err;   /* FAILED, LOST */
 };
 
-struct mq_core;
-struct mq_worker;
+struct lt_mq_core;
+struct lt_mq_worker;
 
 /* One attempt to connect and the connection that comes of it. */
-struct mq_link {
-	struct mq_worker *w;
+struct lt_mq_link {
+	struct lt_mq_worker *w;
 	unsigned gen;
 	char *will_topic; /* NULL: no will */
 	struct lt_buf will;
@@ -89,14 +89,14 @@ struct mq_link {
 };
 
 /* One connection's worker thread and what it is asked to do; under core->lock. */
-struct mq_worker {
-	struct mq_core *core;
-	enum mq_role role;
+struct lt_mq_worker {
+	struct lt_mq_core *core;
+	enum lt_mq_role role;
 	bool started, exited;
 	pthread_t thread;
 	pthread_cond_t work;
-	struct mq_link *open; /* to be opened */
-	struct mq_link *cur;  /* opened */
+	struct lt_mq_link *open; /* to be opened */
+	struct lt_mq_link *cur;  /* opened */
 	bool subscribe, close, quit;
 	bool subscribed_before; /* with subscribe: retained messages only for new filters */
 	struct lt_out *send, **send_end;
@@ -113,7 +113,7 @@ struct mq_worker {
  * Shared by the loop and the workers, and freed by the last of them: a worker that hangs in a name
  * server's time-out does not keep lt_bus_free() waiting.
  */
-struct mq_core {
+struct lt_mq_core {
 	pthread_mutex_t lock;
 	pthread_cond_t idle;  /* for the loop: something it waits for may be over */
 	pthread_cond_t space; /* for the callback */
@@ -123,11 +123,10 @@ struct mq_core {
 	struct lt_inq in;
 	size_t limit_bytes;
 	bool stopping; /* nothing more is wanted */
-	struct mq_ev *events, **events_end;
+	struct lt_mq_ev *events, **events_end;
 	struct lt_out *acked, **acked_end;
-	size_t unacked;   /* handed to a worker, result not known */
-	uint64_t foreign; /* received but not asked for by any filter of ours */
-	struct mq_worker w[MQ_ROLES];
+	size_t unacked; /* handed to a worker, result not known */
+	struct lt_mq_worker w[LT_MQ_ROLES];
 
 	/* constant after init */
 	char *host;
@@ -144,49 +143,49 @@ struct mq_core {
 
 /* ---- bus_mqtt_core.c ---- */
 
-/** mq_core_new() - copies what the workers need of @conf, which may be gone before them. */
-struct mq_core *mq_core_new(const struct lt_bus_conf *conf, const struct lt_bus_url *url,
+/** lt_mq_core_new() - copies what the workers need of @conf, which may be gone before them. */
+struct lt_mq_core *lt_mq_core_new(const struct lt_bus_conf *conf, const struct lt_bus_url *url,
 	const struct lt_bus_options *opt);
-/** mq_core_put() - drop one reference; called without the lock. */
-void mq_core_put(struct mq_core *core);
-/** mq_post() - queue an event for the loop; takes the lock. Return: the event's copy is owned. */
-void mq_post(struct mq_worker *w, const struct mq_ev *ev);
-void mq_wake_locked(struct mq_core *core);
+/** lt_mq_core_put() - drop one reference; called without the lock. */
+void lt_mq_core_put(struct lt_mq_core *core);
+/** lt_mq_post() - queue a copy of an event for the loop and wake it; takes the lock. */
+void lt_mq_post(struct lt_mq_worker *w, const struct lt_mq_ev *ev);
+void lt_mq_wake_locked(struct lt_mq_core *core);
 
-int mq_worker_start(struct mq_worker *w, struct lt_err *err) LT_MUST_CHECK;
-/** mq_worker_idle_locked() - no link is open or being opened or closed. */
-bool mq_worker_idle_locked(const struct mq_worker *w);
-struct mq_link *mq_link_new(struct mq_worker *w, unsigned gen);
-void mq_link_free(struct mq_link *l);
+int lt_mq_worker_start(struct lt_mq_worker *w, struct lt_err *err) LT_MUST_CHECK;
+/** lt_mq_worker_idle_locked() - no link is open or being opened or closed. */
+bool lt_mq_worker_idle_locked(const struct lt_mq_worker *w);
+struct lt_mq_link *lt_mq_link_new(struct lt_mq_worker *w, unsigned gen);
+void lt_mq_link_free(struct lt_mq_link *l);
 
 /* ---- bus_mqtt_link.c: all that calls paho ---- */
 
-/** mq_link_open() - start to connect; worker's thread. Results come as events. */
-void mq_link_open(struct mq_link *l);
-/** mq_link_subscribe() - @before: retained messages only for filters that are new. */
-void mq_link_subscribe(struct mq_link *l, bool before);
-/** mq_link_send() - hand one message to paho; @o may be gone when it returns. */
-void mq_link_send(struct mq_link *l, struct lt_out *o);
-/** mq_link_close() - DISCONNECT if connected, destroy, free: no callback comes after it. */
-void mq_link_close(struct mq_link *l);
-/** mq_link_diagnose() - turn a failed attempt into an error and post it. */
-void mq_link_diagnose(struct mq_link *l);
+/** lt_mq_link_open() - start to connect; worker's thread. Results come as events. */
+void lt_mq_link_open(struct lt_mq_link *l);
+/** lt_mq_link_subscribe() - @before: retained messages only for filters that are new. */
+void lt_mq_link_subscribe(struct lt_mq_link *l, bool before);
+/** lt_mq_link_send() - hand one message to paho; @o may be gone when it returns. */
+void lt_mq_link_send(struct lt_mq_link *l, struct lt_out *o);
+/** lt_mq_link_close() - DISCONNECT if connected, destroy, free: no callback comes after it. */
+void lt_mq_link_close(struct lt_mq_link *l);
+/** lt_mq_link_diagnose() - turn a failed attempt into an error and post it. */
+void lt_mq_link_diagnose(struct lt_mq_link *l);
 
 /* ---- bus_mqtt_err.c ---- */
 
-/** mq_err_connack() - why the broker refused us. Return: the code in @err. */
-int mq_err_connack(const struct mq_worker *w, int reason, struct lt_err *err);
-/** mq_err_subscribe() - a filter was refused. */
-int mq_err_subscribe(const char *filter, int reason, struct lt_err *err);
-/** mq_err_disconnect() - the broker sent a DISCONNECT. */
-int mq_err_disconnect(const struct mq_worker *w, int reason, struct lt_err *err);
-/** mq_err_puback() - the broker refused a message for good. */
-int mq_err_puback(int reason, const char *topic, struct lt_err *err);
-/** mq_err_tls() - @text is OpenSSL's error line, or empty. */
-int mq_err_tls(const struct mq_core *core, const char *text, struct lt_err *err);
-/** mq_err_tcp() - resolve and connect once more to see what is wrong. Return: LT_OK: nothing. */
-int mq_err_tcp(const struct mq_core *core, struct lt_err *err);
-/** mq_err_resolve() - @rc is getaddrinfo()'s. */
-int mq_err_resolve(const struct mq_core *core, int rc, struct lt_err *err);
+/** lt_mq_err_connack() - why the broker refused us. Return: the code in @err. */
+int lt_mq_err_connack(const struct lt_mq_worker *w, int reason, struct lt_err *err);
+/** lt_mq_err_subscribe() - a filter was refused. */
+int lt_mq_err_subscribe(const char *filter, int reason, struct lt_err *err);
+/** lt_mq_err_disconnect() - the broker sent a DISCONNECT. */
+int lt_mq_err_disconnect(const struct lt_mq_worker *w, int reason, struct lt_err *err);
+/** lt_mq_err_puback() - the broker refused a message for good. */
+int lt_mq_err_puback(int reason, const char *topic, struct lt_err *err);
+/** lt_mq_err_tls() - @text is OpenSSL's error line, or empty. */
+int lt_mq_err_tls(const struct lt_mq_core *core, const char *text, struct lt_err *err);
+/** lt_mq_err_tcp() - resolve and connect once more to see what is wrong. Return: LT_OK: nothing. */
+int lt_mq_err_tcp(const struct lt_mq_core *core, struct lt_err *err);
+/** lt_mq_err_resolve() - @rc is getaddrinfo()'s. */
+int lt_mq_err_resolve(const struct lt_mq_core *core, int rc, struct lt_err *err);
 
 #endif

@@ -26,10 +26,10 @@ static void init_cond(pthread_cond_t *c)
  * The subscribing connection has the configured id, because its session is what must be found
  * again; a publishing connection beside it gets another one.
  */
-static void init_worker(struct mq_core *core, enum mq_role role, const struct lt_bus_conf *conf,
-	const struct lt_bus_options *opt)
+static void init_worker(struct lt_mq_core *core, enum lt_mq_role role,
+	const struct lt_bus_conf *conf, const struct lt_bus_options *opt)
 {
-	struct mq_worker *w = &core->w[role];
+	struct lt_mq_worker *w = &core->w[role];
 	int64_t keepalive_s = (conf->mqtt.keepalive_ms + 999) / 1000;
 
 	w->core = core;
@@ -40,13 +40,13 @@ static void init_worker(struct mq_core *core, enum mq_role role, const struct lt
 							  : keepalive_s);
 	w->client_id = lt_bus_client_id(conf, opt->comp);
 	w->clean_start = true;
-	if (role == MQ_TX && opt->n_topics > 0) {
+	if (role == LT_MQ_TX && opt->n_topics > 0) {
 		char *id = lt_asprintf("%s-pub", w->client_id);
 
 		free(w->client_id);
 		w->client_id = id;
 	}
-	if (role == MQ_RX && opt->durable) {
+	if (role == LT_MQ_RX && opt->durable) {
 		int64_t s = conf->mqtt.session_expiry_ms / 1000;
 
 		w->clean_start = false;
@@ -55,10 +55,10 @@ static void init_worker(struct mq_core *core, enum mq_role role, const struct lt
 	init_cond(&w->work);
 }
 
-struct mq_core *mq_core_new(const struct lt_bus_conf *conf, const struct lt_bus_url *url,
+struct lt_mq_core *lt_mq_core_new(const struct lt_bus_conf *conf, const struct lt_bus_url *url,
 	const struct lt_bus_options *opt)
 {
-	struct mq_core *c = lt_calloc(1, sizeof(*c));
+	struct lt_mq_core *c = lt_calloc(1, sizeof(*c));
 
 	c->refs = 1;
 	c->tls = strcmp(url->scheme, "mqtts") == 0;
@@ -83,21 +83,21 @@ struct mq_core *mq_core_new(const struct lt_bus_conf *conf, const struct lt_bus_
 	lt_inq_init(&c->in);
 	c->events_end = &c->events;
 	c->acked_end = &c->acked;
-	init_worker(c, MQ_RX, conf, opt);
-	init_worker(c, MQ_TX, conf, opt);
+	init_worker(c, LT_MQ_RX, conf, opt);
+	init_worker(c, LT_MQ_TX, conf, opt);
 	return c;
 }
 
-static void core_free(struct mq_core *c)
+static void core_free(struct lt_mq_core *c)
 {
 	while (c->events) {
-		struct mq_ev *ev = c->events;
+		struct lt_mq_ev *ev = c->events;
 
 		c->events = ev->next;
 		free(ev);
 	}
-	for (int i = 0; i < MQ_ROLES; i++) {
-		mq_link_free(c->w[i].open);
+	for (int i = 0; i < LT_MQ_ROLES; i++) {
+		lt_mq_link_free(c->w[i].open);
 		pthread_cond_destroy(&c->w[i].work);
 		free(c->w[i].client_id);
 	}
@@ -118,7 +118,7 @@ static void core_free(struct mq_core *c)
 	free(c);
 }
 
-void mq_core_put(struct mq_core *c)
+void lt_mq_core_put(struct lt_mq_core *c)
 {
 	bool last;
 
@@ -129,38 +129,38 @@ void mq_core_put(struct mq_core *c)
 		core_free(c);
 }
 
-void mq_wake_locked(struct mq_core *c)
+void lt_mq_wake_locked(struct lt_mq_core *c)
 {
 	if (!c->detached)
 		lt_waker_wake(&c->waker);
 }
 
-void mq_post(struct mq_worker *w, const struct mq_ev *ev)
+void lt_mq_post(struct lt_mq_worker *w, const struct lt_mq_ev *ev)
 {
-	struct mq_core *c = w->core;
-	struct mq_ev *copy_ = lt_malloc(sizeof(*copy_));
+	struct lt_mq_core *c = w->core;
+	struct lt_mq_ev *queued = lt_malloc(sizeof(*queued));
 
-	*copy_ = *ev;
-	copy_->next = NULL;
-	copy_->role = w->role;
+	*queued = *ev;
+	queued->next = NULL;
+	queued->role = w->role;
 	pthread_mutex_lock(&c->lock);
-	*c->events_end = copy_;
-	c->events_end = &copy_->next;
-	mq_wake_locked(c);
+	*c->events_end = queued;
+	c->events_end = &queued->next;
+	lt_mq_wake_locked(c);
 	pthread_cond_broadcast(&c->idle);
 	pthread_mutex_unlock(&c->lock);
 }
 
-struct mq_link *mq_link_new(struct mq_worker *w, unsigned gen)
+struct lt_mq_link *lt_mq_link_new(struct lt_mq_worker *w, unsigned gen)
 {
-	struct mq_link *l = lt_calloc(1, sizeof(*l));
+	struct lt_mq_link *l = lt_calloc(1, sizeof(*l));
 
 	l->w = w;
 	l->gen = gen;
 	return l;
 }
 
-void mq_link_free(struct mq_link *l)
+void lt_mq_link_free(struct lt_mq_link *l)
 {
 	if (!l)
 		return;
@@ -169,46 +169,46 @@ void mq_link_free(struct mq_link *l)
 	free(l);
 }
 
-bool mq_worker_idle_locked(const struct mq_worker *w)
+bool lt_mq_worker_idle_locked(const struct lt_mq_worker *w)
 {
 	return !w->open && !w->cur && !w->close;
 }
 
-static void forget_sends(struct mq_worker *w)
+static void forget_sends(struct lt_mq_worker *w)
 {
 	w->send = NULL;
 	w->send_end = &w->send;
 }
 
 /* Carry out a request to close, or to quit. Called and left with the lock. */
-static void close_link(struct mq_worker *w)
+static void close_link(struct lt_mq_worker *w)
 {
-	struct mq_core *c = w->core;
-	struct mq_link *cur = w->cur, *unopened = w->open;
-	struct mq_ev ev = {.type = MQ_EV_CLOSED};
+	struct lt_mq_core *c = w->core;
+	struct lt_mq_link *cur = w->cur, *unopened = w->open;
+	struct lt_mq_ev ev = {.type = LT_MQ_EV_CLOSED};
 
 	forget_sends(w);
 	w->subscribe = false;
 	w->open = NULL;
 	pthread_mutex_unlock(&c->lock);
-	mq_link_free(unopened);
+	lt_mq_link_free(unopened);
 	if (cur)
-		mq_link_close(cur);
+		lt_mq_link_close(cur);
 	pthread_mutex_lock(&c->lock);
 	w->cur = NULL;
 	w->close = false;
-	if (w->role == MQ_TX)
+	if (w->role == LT_MQ_TX)
 		c->unacked = 0;
 	pthread_mutex_unlock(&c->lock);
-	mq_post(w, &ev);
+	lt_mq_post(w, &ev);
 	pthread_mutex_lock(&c->lock);
 }
 
 /* Do the next request. Called and left with the lock. Return: false when there is none. */
-static bool work_once(struct mq_worker *w)
+static bool work_once(struct lt_mq_worker *w)
 {
-	struct mq_core *c = w->core;
-	struct mq_link *l = w->cur;
+	struct lt_mq_core *c = w->core;
+	struct lt_mq_link *l = w->cur;
 
 	if (w->close) {
 		close_link(w);
@@ -216,19 +216,19 @@ static bool work_once(struct mq_worker *w)
 		l = w->cur = w->open;
 		w->open = NULL;
 		pthread_mutex_unlock(&c->lock);
-		mq_link_open(l);
+		lt_mq_link_open(l);
 		pthread_mutex_lock(&c->lock);
 	} else if (l && l->diagnose) {
 		l->diagnose = false;
 		pthread_mutex_unlock(&c->lock);
-		mq_link_diagnose(l);
+		lt_mq_link_diagnose(l);
 		pthread_mutex_lock(&c->lock);
 	} else if (l && w->subscribe) {
 		bool before = w->subscribed_before;
 
 		w->subscribe = false;
 		pthread_mutex_unlock(&c->lock);
-		mq_link_subscribe(l, before);
+		lt_mq_link_subscribe(l, before);
 		pthread_mutex_lock(&c->lock);
 	} else if (l && w->send) {
 		struct lt_out *o = w->send;
@@ -239,7 +239,7 @@ static bool work_once(struct mq_worker *w)
 			/* Once sent it may be acknowledged and freed at any moment. */
 			struct lt_out *next = o->next_send;
 
-			mq_link_send(l, o);
+			lt_mq_link_send(l, o);
 			o = next;
 		}
 		pthread_mutex_lock(&c->lock);
@@ -251,10 +251,10 @@ static bool work_once(struct mq_worker *w)
 
 static void *worker_main(void *arg)
 {
-	struct mq_worker *w = arg;
-	struct mq_core *c = w->core;
+	struct lt_mq_worker *w = arg;
+	struct lt_mq_core *c = w->core;
 
-	pthread_setname_np(pthread_self(), w->role == MQ_RX ? "mqtt-rx" : "mqtt-tx");
+	pthread_setname_np(pthread_self(), w->role == LT_MQ_RX ? "mqtt-rx" : "mqtt-tx");
 	pthread_mutex_lock(&c->lock);
 	while (!w->quit)
 		if (!work_once(w))
@@ -263,13 +263,13 @@ static void *worker_main(void *arg)
 	w->exited = true;
 	pthread_cond_broadcast(&c->idle);
 	pthread_mutex_unlock(&c->lock);
-	mq_core_put(c);
+	lt_mq_core_put(c);
 	return NULL;
 }
 
-int mq_worker_start(struct mq_worker *w, struct lt_err *err)
+int lt_mq_worker_start(struct lt_mq_worker *w, struct lt_err *err)
 {
-	struct mq_core *c = w->core;
+	struct lt_mq_core *c = w->core;
 	sigset_t all, old;
 	int rc;
 
@@ -284,7 +284,7 @@ int mq_worker_start(struct mq_worker *w, struct lt_err *err)
 	rc = pthread_create(&w->thread, NULL, worker_main, w);
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
 	if (rc != 0) {
-		mq_core_put(c);
+		lt_mq_core_put(c);
 		return lt_fail(err, LT_EIO, LT_CLS_FATAL, "mqtt.thread",
 			"cannot start a thread: %s", strerror(rc));
 	}

@@ -20,9 +20,9 @@ static const char *reason_text(int reason)
 	return s ? s : "unknown reason";
 }
 
-int mq_err_connack(const struct mq_worker *w, int reason, struct lt_err *err)
+int lt_mq_err_connack(const struct lt_mq_worker *w, int reason, struct lt_err *err)
 {
-	const struct mq_core *c = w->core;
+	const struct lt_mq_core *c = w->core;
 
 	switch (reason) {
 	case MQTTREASONCODE_BAD_USER_NAME_OR_PASSWORD:
@@ -55,7 +55,7 @@ int mq_err_connack(const struct mq_worker *w, int reason, struct lt_err *err)
 	}
 }
 
-int mq_err_subscribe(const char *filter, int reason, struct lt_err *err)
+int lt_mq_err_subscribe(const char *filter, int reason, struct lt_err *err)
 {
 	return lt_fail(err, LT_EAUTH, LT_CLS_CONFIG, "mqtt.subscribe",
 		"the broker refuses the subscription to '%.200s': %s (0x%02x); check the broker's "
@@ -63,9 +63,9 @@ int mq_err_subscribe(const char *filter, int reason, struct lt_err *err)
 		filter, reason_text(reason), (unsigned)reason);
 }
 
-int mq_err_disconnect(const struct mq_worker *w, int reason, struct lt_err *err)
+int lt_mq_err_disconnect(const struct lt_mq_worker *w, int reason, struct lt_err *err)
 {
-	const struct mq_core *c = w->core;
+	const struct lt_mq_core *c = w->core;
 
 	switch (reason) {
 	case MQTTREASONCODE_NOT_AUTHORIZED:
@@ -79,7 +79,7 @@ int mq_err_disconnect(const struct mq_worker *w, int reason, struct lt_err *err)
 	}
 }
 
-int mq_err_puback(int reason, const char *topic, struct lt_err *err)
+int lt_mq_err_puback(int reason, const char *topic, struct lt_err *err)
 {
 	if (reason == MQTTREASONCODE_NOT_AUTHORIZED)
 		return lt_fail(err, LT_EAUTH, LT_CLS_CONFIG, "mqtt.publish",
@@ -89,7 +89,7 @@ int mq_err_puback(int reason, const char *topic, struct lt_err *err)
 		(unsigned)reason);
 }
 
-int mq_err_tls(const struct mq_core *c, const char *text, struct lt_err *err)
+int lt_mq_err_tls(const struct lt_mq_core *c, const char *text, struct lt_err *err)
 {
 	if (strstr(text, "certificate verify failed"))
 		return lt_fail(err, LT_EAUTH, LT_CLS_CONFIG, "mqtt.tls",
@@ -116,7 +116,7 @@ int mq_err_tls(const struct mq_core *c, const char *text, struct lt_err *err)
 				  "bus.mqtt.key_file)");
 }
 
-int mq_err_resolve(const struct mq_core *c, int rc, struct lt_err *err)
+int lt_mq_err_resolve(const struct lt_mq_core *c, int rc, struct lt_err *err)
 {
 	return lt_fail(err, LT_EIO, LT_CLS_RETRY, "mqtt.resolve",
 		"cannot find the address of the broker '%s' (bus.url): %s", c->host,
@@ -146,7 +146,7 @@ static int try_connect(const struct addrinfo *a)
 	return rc;
 }
 
-int mq_err_tcp(const struct mq_core *c, struct lt_err *err)
+int lt_mq_err_tcp(const struct lt_mq_core *c, struct lt_err *err)
 {
 	struct addrinfo hints = {.ai_socktype = SOCK_STREAM}, *res = NULL;
 	char port[8];
@@ -155,7 +155,7 @@ int mq_err_tcp(const struct mq_core *c, struct lt_err *err)
 	snprintf(port, sizeof(port), "%d", c->port);
 	rc = getaddrinfo(c->host, port, &hints, &res);
 	if (rc != 0)
-		return mq_err_resolve(c, rc, err);
+		return lt_mq_err_resolve(c, rc, err);
 	for (const struct addrinfo *a = res; a; a = a->ai_next) {
 		rc = try_connect(a);
 		if (rc == 0)

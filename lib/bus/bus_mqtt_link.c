@@ -33,7 +33,7 @@ static void make_anchor(void)
 /* ---- what paho tells us; paho's threads, paho's lock held ---- */
 
 /* Mark the link as over. Return: false when it was already. */
-static bool finish_locked(struct mq_link *l)
+static bool finish_locked(struct lt_mq_link *l)
 {
 	if (l->over)
 		return false;
@@ -41,9 +41,9 @@ static bool finish_locked(struct mq_link *l)
 	return true;
 }
 
-static bool finish(struct mq_link *l)
+static bool finish(struct lt_mq_link *l)
 {
-	struct mq_core *c = l->w->core;
+	struct lt_mq_core *c = l->w->core;
 	bool first;
 
 	pthread_mutex_lock(&c->lock);
@@ -52,27 +52,27 @@ static bool finish(struct mq_link *l)
 	return first;
 }
 
-static void lost(struct mq_link *l, const struct mq_ev *why)
+static void lost(struct lt_mq_link *l, const struct lt_mq_ev *why)
 {
-	struct mq_core *c = l->w->core;
-	struct mq_ev ev = *why;
+	struct lt_mq_core *c = l->w->core;
+	struct lt_mq_ev ev = *why;
 	bool first;
 
 	ev.gen = l->gen;
 	pthread_mutex_lock(&c->lock);
 	first = finish_locked(l);
 	/* Lost while we were disconnecting anyway. */
-	ev.type = l->pausing ? MQ_EV_PAUSED : MQ_EV_LOST;
+	ev.type = l->pausing ? LT_MQ_EV_PAUSED : LT_MQ_EV_LOST;
 	pthread_mutex_unlock(&c->lock);
 	if (first)
-		mq_post(l->w, &ev);
+		lt_mq_post(l->w, &ev);
 }
 
 static void on_lost(void *ctx, char *cause)
 {
-	struct mq_link *l = ctx;
-	struct mq_core *c = l->w->core;
-	struct mq_ev ev = {.silent = true};
+	struct lt_mq_link *l = ctx;
+	struct lt_mq_core *c = l->w->core;
+	struct lt_mq_ev ev = {.silent = true};
 
 	(void)cause; /* paho 1.3.12 always passes NULL */
 	lt_fail(&ev.err, LT_EIO, LT_CLS_RETRY, "mqtt.connect",
@@ -82,29 +82,29 @@ static void on_lost(void *ctx, char *cause)
 
 static void on_disconnected(void *ctx, MQTTProperties *props, enum MQTTReasonCodes reason)
 {
-	struct mq_link *l = ctx;
-	struct mq_ev ev = {.takeover = reason == MQTTREASONCODE_SESSION_TAKEN_OVER};
+	struct lt_mq_link *l = ctx;
+	struct lt_mq_ev ev = {.takeover = reason == MQTTREASONCODE_SESSION_TAKEN_OVER};
 
 	(void)props;
-	mq_err_disconnect(l->w, reason, &ev.err);
+	lt_mq_err_disconnect(l->w, reason, &ev.err);
 	lost(l, &ev);
 }
 
 static void on_paused(void *ctx, MQTTAsync_successData5 *data)
 {
-	struct mq_link *l = ctx;
-	struct mq_ev ev = {.type = MQ_EV_PAUSED, .gen = l->gen};
+	struct lt_mq_link *l = ctx;
+	struct lt_mq_ev ev = {.type = LT_MQ_EV_PAUSED, .gen = l->gen};
 
 	(void)data;
 	if (finish(l))
-		mq_post(l->w, &ev);
+		lt_mq_post(l->w, &ev);
 }
 
 static void on_up(void *ctx, MQTTAsync_successData5 *data)
 {
-	struct mq_link *l = ctx;
-	struct mq_worker *w = l->w;
-	struct mq_ev ev = {.type = MQ_EV_UP, .gen = l->gen, .window = 65535};
+	struct lt_mq_link *l = ctx;
+	struct lt_mq_worker *w = l->w;
+	struct lt_mq_ev ev = {.type = LT_MQ_EV_UP, .gen = l->gen, .window = 65535};
 	int n;
 
 	ev.session = data->alt.connect.sessionPresent;
@@ -127,13 +127,13 @@ static void on_up(void *ctx, MQTTAsync_successData5 *data)
 			w->keepalive_s = (uint32_t)n;
 	}
 	pthread_mutex_unlock(&w->core->lock);
-	mq_post(w, &ev);
+	lt_mq_post(w, &ev);
 }
 
 static void on_not_up(void *ctx, MQTTAsync_failureData5 *data)
 {
-	struct mq_link *l = ctx;
-	struct mq_core *c = l->w->core;
+	struct lt_mq_link *l = ctx;
+	struct lt_mq_core *c = l->w->core;
 
 	pthread_mutex_lock(&c->lock);
 	if (finish_locked(l)) {
@@ -149,8 +149,8 @@ static void on_not_up(void *ctx, MQTTAsync_failureData5 *data)
 /* OpenSSL's line is thread:error:code:library:function:reason:file:line:data. */
 static int on_tls_error(const char *str, size_t len, void *ctx)
 {
-	struct mq_link *l = ctx;
-	struct mq_core *c = l->w->core;
+	struct lt_mq_link *l = ctx;
+	struct lt_mq_core *c = l->w->core;
 	const char *p = str, *end = str + len;
 
 	for (int i = 0; i < 5 && p; i++) {
@@ -170,20 +170,20 @@ static int on_tls_error(const char *str, size_t len, void *ctx)
 	return 1;
 }
 
-static void subscribe_failed(struct mq_link *l, const char *filter, int reason)
+static void subscribe_failed(struct lt_mq_link *l, const char *filter, int reason)
 {
-	struct mq_ev ev = {.type = MQ_EV_FAILED, .gen = l->gen};
+	struct lt_mq_ev ev = {.type = LT_MQ_EV_FAILED, .gen = l->gen};
 
-	mq_err_subscribe(filter, reason, &ev.err);
+	lt_mq_err_subscribe(filter, reason, &ev.err);
 	if (finish(l))
-		mq_post(l->w, &ev);
+		lt_mq_post(l->w, &ev);
 }
 
 static void on_subscribed(void *ctx, MQTTAsync_successData5 *data)
 {
-	struct mq_link *l = ctx;
-	struct mq_core *c = l->w->core;
-	struct mq_ev ev = {.type = MQ_EV_SUBSCRIBED, .gen = l->gen};
+	struct lt_mq_link *l = ctx;
+	struct lt_mq_core *c = l->w->core;
+	struct lt_mq_ev ev = {.type = LT_MQ_EV_SUBSCRIBED, .gen = l->gen};
 
 	for (size_t i = 0; c->n_topics > 1 && i < c->n_topics; i++) {
 		if ((int)i >= data->alt.sub.reasonCodeCount ||
@@ -195,12 +195,12 @@ static void on_subscribed(void *ctx, MQTTAsync_successData5 *data)
 			return;
 		}
 	}
-	mq_post(l->w, &ev);
+	lt_mq_post(l->w, &ev);
 }
 
 static void on_not_subscribed(void *ctx, MQTTAsync_failureData5 *data)
 {
-	struct mq_link *l = ctx;
+	struct lt_mq_link *l = ctx;
 
 	/* Otherwise the connection is lost, and that is told by another callback. */
 	if (data->reasonCode >= MQTTREASONCODE_UNSPECIFIED_ERROR)
@@ -209,7 +209,7 @@ static void on_not_subscribed(void *ctx, MQTTAsync_failureData5 *data)
 
 static void done(struct lt_out *o, int code, int reason)
 {
-	struct mq_core *c = o->owner;
+	struct lt_mq_core *c = o->owner;
 
 	pthread_mutex_lock(&c->lock);
 	if (!o->done) {
@@ -218,7 +218,7 @@ static void done(struct lt_out *o, int code, int reason)
 		o->reason = reason;
 		o->next_done = NULL;
 		if (!c->acked)
-			mq_wake_locked(c);
+			lt_mq_wake_locked(c);
 		*c->acked_end = o;
 		c->acked_end = &o->next_done;
 		if (c->unacked > 0 && --c->unacked == 0)
@@ -261,7 +261,7 @@ static struct lt_in *copy_message(const char *topic, int topic_len, MQTTAsync_me
 	return in;
 }
 
-static bool asked_for(const struct mq_core *c, const char *topic)
+static bool asked_for(const struct lt_mq_core *c, const char *topic)
 {
 	for (size_t i = 0; i < c->n_topics; i++)
 		if (lt_topic_match(c->topics[i], topic))
@@ -269,7 +269,7 @@ static bool asked_for(const struct mq_core *c, const char *topic)
 	return false;
 }
 
-static void brake_locked(struct mq_core *c)
+static void brake_locked(struct lt_mq_core *c)
 {
 	struct timespec until;
 	int64_t ns = lt_mono_ns() + PAUSE_SLICE_MS * LT_NS_PER_MS;
@@ -283,8 +283,8 @@ static void brake_locked(struct mq_core *c)
 
 static int on_message(void *ctx, char *topic, int topic_len, MQTTAsync_message *msg)
 {
-	struct mq_link *l = ctx;
-	struct mq_core *c = l->w->core;
+	struct lt_mq_link *l = ctx;
+	struct lt_mq_core *c = l->w->core;
 	struct lt_in *in = copy_message(topic, topic_len, msg);
 	bool pause = false;
 
@@ -293,14 +293,12 @@ static int on_message(void *ctx, char *topic, int topic_len, MQTTAsync_message *
 	if (!asked_for(c, in->m.topic)) {
 		/* A subscription of an earlier configuration that the session still has. */
 		free(in);
-		pthread_mutex_lock(&c->lock);
-		c->foreign++;
-		pthread_mutex_unlock(&c->lock);
+		lt_counter_add(&lt_bus_stats.foreign, 1);
 		return 1;
 	}
 	pthread_mutex_lock(&c->lock);
 	if (lt_inq_push(&c->in, in))
-		mq_wake_locked(c);
+		lt_mq_wake_locked(c);
 	if (c->in.held_bytes >= c->limit_bytes && !l->pausing && !l->over)
 		pause = l->pausing = true;
 	pthread_mutex_unlock(&c->lock);
@@ -320,12 +318,12 @@ static int on_message(void *ctx, char *topic, int topic_len, MQTTAsync_message *
 
 /* ---- what the worker does; no lock held ---- */
 
-static void open_failed(struct mq_link *l, const struct lt_err *err)
+static void open_failed(struct lt_mq_link *l, const struct lt_err *err)
 {
-	struct mq_ev ev = {.type = MQ_EV_FAILED, .gen = l->gen, .err = *err};
+	struct lt_mq_ev ev = {.type = LT_MQ_EV_FAILED, .gen = l->gen, .err = *err};
 
 	if (finish(l))
-		mq_post(l->w, &ev);
+		lt_mq_post(l->w, &ev);
 }
 
 static int check_file(const char *key, const char *path, struct lt_err *err)
@@ -336,7 +334,7 @@ static int check_file(const char *key, const char *path, struct lt_err *err)
 	return LT_OK;
 }
 
-static int check_files(const struct mq_core *c, struct lt_err *err)
+static int check_files(const struct lt_mq_core *c, struct lt_err *err)
 {
 	if (check_file("ca_file", c->ca_file, err) < 0 ||
 		check_file("cert_file", c->cert_file, err) < 0 ||
@@ -350,9 +348,9 @@ static int check_files(const struct mq_core *c, struct lt_err *err)
  * which needs the name to check the certificate. IPv4 first, as paho does; the next attempt takes
  * the next address.
  */
-static int make_uri(struct mq_link *l, char *uri, size_t size, struct lt_err *err)
+static int make_uri(struct lt_mq_link *l, char *uri, size_t size, struct lt_err *err)
 {
-	const struct mq_core *c = l->w->core;
+	const struct lt_mq_core *c = l->w->core;
 	struct addrinfo hints = {.ai_socktype = SOCK_STREAM}, *res = NULL;
 	const struct addrinfo *a = NULL;
 	char num[NI_MAXHOST];
@@ -361,7 +359,7 @@ static int make_uri(struct mq_link *l, char *uri, size_t size, struct lt_err *er
 
 	rc = getaddrinfo(c->host, NULL, &hints, &res);
 	if (rc != 0)
-		return mq_err_resolve(c, rc, err);
+		return lt_mq_err_resolve(c, rc, err);
 	for (a = res; a; a = a->ai_next)
 		n++;
 	pick = l->w->address % n;
@@ -381,7 +379,7 @@ static int make_uri(struct mq_link *l, char *uri, size_t size, struct lt_err *er
 			v6 ? "]" : "", c->port);
 	}
 	freeaddrinfo(res);
-	return rc == 0 ? LT_OK : mq_err_resolve(c, rc, err);
+	return rc == 0 ? LT_OK : lt_mq_err_resolve(c, rc, err);
 }
 
 static void add_number(MQTTProperties *props, enum MQTTPropertyCodes code, uint32_t n)
@@ -395,9 +393,9 @@ static void add_number(MQTTProperties *props, enum MQTTPropertyCodes code, uint3
 	MQTTProperties_add(props, &p);
 }
 
-static int paho_connect(struct mq_link *l)
+static int paho_connect(struct lt_mq_link *l)
 {
-	const struct mq_core *c = l->w->core;
+	const struct lt_mq_core *c = l->w->core;
 	MQTTAsync_connectOptions opts = MQTTAsync_connectOptions_initializer5;
 	MQTTAsync_willOptions will = MQTTAsync_willOptions_initializer;
 	MQTTAsync_SSLOptions ssl = MQTTAsync_SSLOptions_initializer;
@@ -415,13 +413,13 @@ static int paho_connect(struct mq_link *l)
 		will.retained = 1;
 		opts.will = &will;
 		opts.willProperties = &will_props;
-		add_number(&will_props, MQTTPROPERTY_CODE_WILL_DELAY_INTERVAL, MQ_WILL_DELAY_S);
+		add_number(&will_props, MQTTPROPERTY_CODE_WILL_DELAY_INTERVAL, LT_MQ_WILL_DELAY_S);
 		/* The delay ends with the session, so there must be one. */
 		opts.cleanstart = 0;
-		expiry_s = MQ_WILL_SESSION_S;
+		expiry_s = LT_MQ_WILL_SESSION_S;
 	}
-	if (packet < MQ_PACKET_MIN_BYTES)
-		packet = MQ_PACKET_MIN_BYTES;
+	if (packet < LT_MQ_PACKET_MIN_BYTES)
+		packet = LT_MQ_PACKET_MIN_BYTES;
 	if (packet < UINT32_MAX)
 		add_number(&props, MQTTPROPERTY_CODE_MAXIMUM_PACKET_SIZE, (uint32_t)packet);
 	add_number(&props, MQTTPROPERTY_CODE_SESSION_EXPIRY_INTERVAL, expiry_s);
@@ -451,9 +449,9 @@ static int paho_connect(struct mq_link *l)
 	return rc;
 }
 
-void mq_link_open(struct mq_link *l)
+void lt_mq_link_open(struct lt_mq_link *l)
 {
-	const struct mq_core *c = l->w->core;
+	const struct lt_mq_core *c = l->w->core;
 	MQTTAsync_createOptions opts = MQTTAsync_createOptions_initializer5;
 	struct lt_err err = {0};
 	char uri[NI_MAXHOST + 32];
@@ -486,10 +484,10 @@ void mq_link_open(struct mq_link *l)
 	}
 }
 
-void mq_link_diagnose(struct mq_link *l)
+void lt_mq_link_diagnose(struct lt_mq_link *l)
 {
-	struct mq_core *c = l->w->core;
-	struct mq_ev ev = {.type = MQ_EV_FAILED, .gen = l->gen};
+	struct lt_mq_core *c = l->w->core;
+	struct lt_mq_ev ev = {.type = LT_MQ_EV_FAILED, .gen = l->gen};
 	char tls_text[sizeof(l->tls_text)];
 
 	pthread_mutex_lock(&c->lock);
@@ -497,13 +495,13 @@ void mq_link_diagnose(struct mq_link *l)
 	pthread_mutex_unlock(&c->lock);
 	l->w->address++;
 	if (l->fail_code > 0) {
-		mq_err_connack(l->w, l->fail_code, &ev.err);
+		lt_mq_err_connack(l->w, l->fail_code, &ev.err);
 	} else if (tls_text[0]) {
-		mq_err_tls(c, tls_text, &ev.err);
-	} else if (mq_err_tcp(c, &ev.err) < 0) {
+		lt_mq_err_tls(c, tls_text, &ev.err);
+	} else if (lt_mq_err_tcp(c, &ev.err) < 0) {
 		/* it says what is wrong */
 	} else if (c->tls && strstr(l->fail_text, "TLS connect failure")) {
-		mq_err_tls(c, "", &ev.err);
+		lt_mq_err_tls(c, "", &ev.err);
 	} else if (c->tls && !c->cert_file[0]) {
 		lt_fail(&ev.err, LT_EAUTH, LT_CLS_CONFIG, "mqtt.tls",
 			"the broker at %s:%d closed the connection after the TLS handshake; it "
@@ -516,12 +514,12 @@ void mq_link_diagnose(struct mq_link *l)
 			"lasts, check that the port speaks MQTT %s",
 			c->host, c->port, c->tls ? "over TLS" : "without TLS");
 	}
-	mq_post(l->w, &ev);
+	lt_mq_post(l->w, &ev);
 }
 
-void mq_link_subscribe(struct mq_link *l, bool before)
+void lt_mq_link_subscribe(struct lt_mq_link *l, bool before)
 {
-	const struct mq_core *c = l->w->core;
+	const struct lt_mq_core *c = l->w->core;
 	MQTTAsync_responseOptions opts = MQTTAsync_responseOptions_initializer;
 	MQTTSubscribe_options sub = MQTTSubscribe_options_initializer;
 	MQTTSubscribe_options *subs = lt_malloc(c->n_topics * sizeof(*subs));
@@ -553,7 +551,7 @@ static bool is_text(const char *content_type)
 				       strncmp(content_type, "application/json", 16) == 0);
 }
 
-void mq_link_send(struct mq_link *l, struct lt_out *o)
+void lt_mq_link_send(struct lt_mq_link *l, struct lt_out *o)
 {
 	MQTTAsync_message msg = MQTTAsync_message_initializer;
 	MQTTAsync_responseOptions opts = MQTTAsync_responseOptions_initializer;
@@ -586,12 +584,12 @@ void mq_link_send(struct mq_link *l, struct lt_out *o)
 		on_lost(l, NULL); /* it will be sent again */
 }
 
-void mq_link_close(struct mq_link *l)
+void lt_mq_link_close(struct lt_mq_link *l)
 {
 	MQTTAsync handle = l->handle;
 
 	/* Sends the DISCONNECT; no callback runs after it. */
 	if (handle)
 		MQTTAsync_destroy(&handle);
-	mq_link_free(l);
+	lt_mq_link_free(l);
 }

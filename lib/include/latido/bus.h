@@ -59,12 +59,14 @@ struct lt_bus_out {
 /**
  * struct lt_bus_handler - what the bus tells its user, on the loop's thread
  *
- * All may be NULL. They are never called from inside an lt_bus_*() call of the user.
+ * All may be NULL. They are never called from inside an lt_bus_*() call of the user, and may call
+ * all of them but lt_bus_free().
  */
 struct lt_bus_handler {
 	void *arg;
 	/* connected; @resumed: the broker still has our session (subscriptions, queue). Or lost, or
-	 * a connect failed: @err says why (class CONFIG: credentials, certificate; retried anyway). */
+	 * a connect failed: @err says why (class CONFIG: credentials, certificate; retried anyway).
+	 * Connected twice in a row: the session was lost while reading had stopped. */
 	void (*state)(void *arg, bool connected, bool resumed, const struct lt_err *err);
 	/* there may be messages to lt_bus_poll() */
 	void (*readable)(void *arg);
@@ -74,7 +76,8 @@ struct lt_bus_handler {
 	 * LT_EDATA or LT_EAUTH: it refused this message for good. */
 	void (*delivered)(void *arg, uint64_t token, int code, const struct lt_err *err);
 	/* before each connect: the last will of this connection. Leave *topic NULL for none.
-	 * @payload is empty; topic is borrowed until the call returns. */
+	 * @payload is empty; topic is borrowed until the call returns. The broker publishes it
+	 * retained, at QoS 1, when the connection broke and is not back within seconds (MQTT: 5). */
 	void (*will)(void *arg, const char **topic, struct lt_buf *payload);
 };
 
@@ -121,7 +124,9 @@ size_t lt_bus_poll(struct lt_bus *b, struct lt_bus_msg **out, size_t max);
  * lt_bus_done() - the message is durable, dead-lettered or deliberately dropped; frees it
  *
  * Received messages that are not done count against bus.queue_bytes; when that is reached the bus
- * stops reading from the broker.
+ * stops reading from the broker until half of it is free. A durable session collects meanwhile and
+ * loses nothing, though the last messages before may come a second time; without one (MQTT),
+ * messages of that time are not delivered. Publishing is not affected.
  */
 void lt_bus_done(struct lt_bus *b, struct lt_bus_msg *m);
 
@@ -131,8 +136,9 @@ size_t lt_bus_inflight(const struct lt_bus *b);
 /**
  * lt_bus_stop_reading() - take nothing more from the broker (first step of draining)
  *
- * What was acknowledged to the broker before this returns is still delivered by lt_bus_poll().
- * Publishing goes on.
+ * What was acknowledged to the broker before this returns is still delivered by lt_bus_poll();
+ * after it nothing more is acknowledged, and a durable session gets it when it is opened again.
+ * Publishing goes on. Blocks until the subscription is closed: about a millisecond, at most 1.5 s.
  */
 void lt_bus_stop_reading(struct lt_bus *b);
 

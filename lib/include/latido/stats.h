@@ -70,7 +70,11 @@ struct lt_stat {
 	double (*fn)(void *p);
 };
 
-/** lt_stats_add() - register a table for /metrics; it must outlive the process's last reader. */
+/**
+ * lt_stats_add() - register a table for /metrics; it must outlive the process's last reader
+ *
+ * Once: a table that is there already is not added again.
+ */
 void lt_stats_add(const struct lt_stat *table, size_t n);
 /** lt_stats_clear() - forget all tables (end of a daemon, tests). */
 void lt_stats_clear(void);
