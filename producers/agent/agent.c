@@ -19,7 +19,7 @@
 #define TOKEN_BIRTH   UINT64_MAX
 #define TOKEN_OFFLINE (UINT64_MAX - 1)
 
-/* After the drain limit: how long the offline status may take. */
+/* After the drain limit: how long the offline status may still take. */
 #define OFFLINE_NS LT_NS_PER_S
 
 struct agent {
@@ -51,7 +51,7 @@ struct agent {
 	struct lt_timer drain_timer;
 	bool flushing, leaving;
 	bool offline_sent;
-	uint64_t lost_in_drain;
+	bool limit_reached; /* of the drain; only the offline status is waited for */
 
 	struct lt_counter ticks, missed, jumps, sample_errors, events, event_bytes, delivered,
 		dropped, refused;
@@ -189,20 +189,22 @@ static void on_drain_limit(void *arg)
 	struct agent *a = arg;
 	size_t left = lt_agent_queue_events(a->queue);
 
-	if (left > 0 && a->lost_in_drain == 0) {
-		a->lost_in_drain = left;
+	if (!a->limit_reached && left > 0) {
 		a->ctx->exit_code = LT_EXIT_KILLED;
 		lt_log(LT_ERROR, "drain_incomplete", LT_U("events_lost", left),
 			LT_U("first_seq", lt_agent_queue_oldest_seq(a->queue)),
 			LT_U("last_seq", a->seq),
 			LT_S("remedy", "start the broker before the agent is stopped, or set a "
 				       "longer agent.drain_timeout"));
-		/* The retained status still says online: correct it, if that can be done soon. */
-		if (a->connected && !a->offline_sent) {
+	}
+	/* A regular disconnect sends no will: without this the retained status would say online for
+	 * ever. */
+	if (!a->limit_reached && a->connected) {
+		a->limit_reached = true;
+		if (!a->offline_sent)
 			a->offline_sent = publish_status(a, "offline", TOKEN_OFFLINE);
-			lt_timer_start_ns(&a->drain_timer, OFFLINE_NS);
-			return;
-		}
+		lt_timer_start_ns(&a->drain_timer, OFFLINE_NS);
+		return;
 	}
 	a->leaving = true;
 	lt_daemon_drained(a->ctx);
@@ -316,7 +318,7 @@ static void on_delivered(void *arg, uint64_t token, int code, const struct lt_er
 {
 	struct agent *a = arg;
 
-	if (token == TOKEN_OFFLINE && a->lost_in_drain > 0) {
+	if (token == TOKEN_OFFLINE && a->limit_reached) {
 		on_drain_limit(a);
 		return;
 	}
@@ -360,7 +362,8 @@ static void push(struct agent *a, const struct lt_event *e)
 			LT_U("oldest_seq", lt_agent_queue_oldest_seq(a->queue)),
 			LT_S("remedy", "the broker is away or too slow; a larger "
 				       "agent.queue_max_bytes bridges longer"));
-	} else {
+	} else if (lt_agent_queue_bytes(a->queue) < (size_t)a->conf->queue_max_bytes / 2) {
+		/* Not at the edge: there events of different sizes would make it come and go. */
 		lt_release(&a->full_complaint, "queue_has_room",
 			LT_U("dropped_total", lt_counter_get(&a->dropped)));
 	}
@@ -433,7 +436,7 @@ int lt_agent_start(struct lt_ctx *ctx, struct lt_err *err)
 	a->status_topic = lt_asprintf("%s/nodes/%s/status", ctx->conf->bus.prefix, a->source);
 	/* One life of the sequence. Nothing is remembered from an earlier life until there is a
 	 * spool, so the clock alone makes it rise. */
-	a->epoch = (uint64_t)(lt_wall_ns() / LT_NS_PER_US);
+	a->epoch = lt_wall_ns() >= LT_NS_PER_US ? (uint64_t)(lt_wall_ns() / LT_NS_PER_US) : 1;
 	a->queue = lt_agent_queue_new((size_t)a->conf->queue_max_bytes);
 	a->snapshot = lt_snapshot_new((uint32_t)ctx->conf->limits.max_series);
 	a->collectors = lt_collectors_new(a->conf, false, err);

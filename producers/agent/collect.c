@@ -120,6 +120,69 @@ bool lt_names_clean(char *name)
 	return lt_metric_name_valid(name, strlen(name));
 }
 
+static struct lt_device *device(const struct lt_devices *ds, size_t i)
+{
+	return (struct lt_device *)((char *)ds->v + i * ds->size);
+}
+
+/* Make a place at @at for the @from-th, or for a new one at the end. */
+static void device_to(struct lt_devices *ds, size_t at, size_t from)
+{
+	char *place = (char *)device(ds, at), *old = (char *)device(ds, from);
+	char *moved = lt_malloc(ds->size);
+
+	memcpy(moved, old, ds->size);
+	memmove(place + ds->size, place, (size_t)(old - place));
+	memcpy(place, moved, ds->size);
+	free(moved);
+}
+
+void *lt_devices_at(struct lt_devices *ds, size_t at, struct lt_token name,
+	const struct lt_match *ignore, bool *is_new)
+{
+	struct lt_device *d;
+
+	*is_new = false;
+	for (size_t i = at; i < ds->n; i++) {
+		d = device(ds, i);
+		if (d->name_len != name.len || memcmp(d->name, name.p, name.len) != 0)
+			continue;
+		if (i != at) /* those between are gone, or come later */
+			device_to(ds, at, i);
+		return device(ds, at);
+	}
+	if (ds->n == ds->cap) {
+		ds->cap = ds->cap ? 2 * ds->cap : 8;
+		ds->v = lt_realloc(ds->v, ds->cap * ds->size);
+	}
+	*is_new = true;
+	d = device(ds, ds->n);
+	memset(d, 0, ds->size);
+	d->name = lt_strndup(name.p, name.len);
+	d->name_len = name.len;
+	d->ignored = lt_match(ignore, d->name);
+	for (size_t i = 0; i < at && !d->ignored; i++)
+		d->ignored = !device(ds, i)->ignored && strcmp(device(ds, i)->name, d->name) == 0;
+	device_to(ds, at, ds->n++);
+	return device(ds, at);
+}
+
+void lt_devices_cut(struct lt_devices *ds, size_t n,
+	void (*fini)(void *device, struct lt_collect_env *env), struct lt_collect_env *env)
+{
+	while (ds->n > n) {
+		struct lt_device *d = device(ds, --ds->n);
+
+		fini(d, env);
+		free(d->name);
+	}
+	if (n == 0) {
+		free(ds->v);
+		ds->v = NULL;
+		ds->cap = 0;
+	}
+}
+
 void lt_pairs_add(struct lt_pairs *ps, const char *name, double value)
 {
 	if (ps->n == ps->cap) {

@@ -53,12 +53,12 @@ struct lt_collector {
 	size_t n_metrics;
 	size_t state_size;
 	/* Look if what it reads is there. LT_EAGAIN: this machine does not have it ("absent": looked
-	 * for again now and then). Other codes: broken. fini() is safe after a failure. */
+	 * for again now and then). Other codes: broken. fini() is safe after a failure. May be NULL. */
 	int (*init)(void *state, struct lt_collect_env *env, struct lt_err *err);
 	/* Read first, then emit into @out: nothing may be emitted by a sample that fails. */
 	int (*sample)(void *state, struct lt_collect_env *env, struct lt_snapshot *out,
 		struct lt_err *err);
-	void (*fini)(void *state, struct lt_collect_env *env);
+	void (*fini)(void *state, struct lt_collect_env *env); /* may be NULL */
 };
 
 /** lt_collectors_all - NULL-terminated, in the order of their values in an event. */
@@ -113,6 +113,36 @@ const char *lt_names_at(struct lt_names *ns, size_t i, struct lt_token group, st
 void lt_names_fini(struct lt_names *ns);
 /** lt_names_clean() - replace what a metric name cannot have by '_'. Return: false when too long. */
 bool lt_names_clean(char *name);
+
+/**
+ * struct lt_device - first member of what a collector knows of a disk or an interface
+ * @ignored: by the configuration, or its name stands in the file a second time.
+ */
+struct lt_device {
+	char *name;
+	size_t name_len;
+	bool ignored;
+};
+
+/** struct lt_devices - growable array of them, in the order of the file; .size is the caller's */
+struct lt_devices {
+	size_t size; /* of an element */
+	void *v;
+	size_t n, cap;
+};
+
+/**
+ * lt_devices_at() - the device that the @at-th line of the file is about
+ *
+ * Usually the one that was there last time; else it is moved there, or is a new one, zeroed behind
+ * its struct lt_device (*@is_new).
+ * Return: valid until the next call.
+ */
+void *lt_devices_at(struct lt_devices *ds, size_t at, struct lt_token name,
+	const struct lt_match *ignore, bool *is_new);
+/** lt_devices_cut() - forget all from the @n-th on: those are gone; @fini frees what follows the base. */
+void lt_devices_cut(struct lt_devices *ds, size_t n,
+	void (*fini)(void *device, struct lt_collect_env *env), struct lt_collect_env *env);
 
 /** struct lt_pair - a value that waits for its sample to succeed */
 struct lt_pair {

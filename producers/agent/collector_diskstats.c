@@ -112,10 +112,7 @@ static const char *const prop_names[N_PROPS] = {
 };
 
 struct disk {
-	char *key; /* device as the file has it */
-	size_t key_len;
-	char *label;
-	bool ignored;
+	struct lt_device base;
 	uint64_t major, minor;
 	char major_label[24], minor_label[24];
 	char *props[N_PROPS]; /* NULL: not there */
@@ -127,14 +124,14 @@ struct disk {
 struct state {
 	struct lt_procfile f;
 	struct lt_match *ignore;
-	struct disk *disks; /* in the order of the file */
-	size_t n, cap;
+	struct lt_devices disks; /* struct disk */
 };
 
 static int init(void *state, struct lt_collect_env *env, struct lt_err *err)
 {
 	struct state *s = state;
 
+	s->disks.size = sizeof(struct disk);
 	lt_procfile_init(&s->f, lt_collect_path(env->conf->procfs, "diskstats"), false);
 	s->ignore = lt_match_new(
 		"agent.diskstats_ignore_devices", env->conf->diskstats_ignore_devices, err);
@@ -149,11 +146,10 @@ static void clear_props(struct disk *d)
 	}
 }
 
-static void disk_free(struct disk *d)
+static void disk_fini(void *device, struct lt_collect_env *env)
 {
-	clear_props(d);
-	free(d->key);
-	free(d->label);
+	(void)env;
+	clear_props(device);
 }
 
 /* "E:ID_MODEL=..." lines; a machine without udev has no such file. */
@@ -189,40 +185,7 @@ static void read_props(struct disk *d, struct lt_collect_env *env)
 	lt_procfile_fini(&f);
 }
 
-/* The disk of a line: usually the @at-th, as last time. Else a new one in that place. */
-static struct disk *disk_at(struct state *s, size_t at, struct lt_token key)
-{
-	struct disk *d, moved;
-
-	for (size_t i = at; i < s->n; i++) {
-		if (s->disks[i].key_len != key.len || memcmp(s->disks[i].key, key.p, key.len) != 0)
-			continue;
-		if (i != at) { /* those between are gone, or come later */
-			moved = s->disks[i];
-			memmove(s->disks + at + 1, s->disks + at, (i - at) * sizeof(*s->disks));
-			s->disks[at] = moved;
-		}
-		return &s->disks[at];
-	}
-	if (s->n == s->cap) {
-		s->cap = s->cap ? 2 * s->cap : 16;
-		s->disks = lt_realloc(s->disks, s->cap * sizeof(*s->disks));
-	}
-	memmove(s->disks + at + 1, s->disks + at, (s->n - at) * sizeof(*s->disks));
-	s->n++;
-	d = &s->disks[at];
-	memset(d, 0, sizeof(*d));
-	d->key = lt_strndup(key.p, key.len);
-	d->key_len = key.len;
-	d->label = lt_strndup(key.p, key.len);
-	d->ignored = lt_match(s->ignore, d->label);
-	d->major = UINT64_MAX;
-	for (size_t i = 0; i < at && !d->ignored; i++)
-		d->ignored = !s->disks[i].ignored && strcmp(s->disks[i].label, d->label) == 0;
-	return d;
-}
-
-static int read_disks(struct state *s, struct lt_err *err)
+static int read_disks(struct state *s, struct lt_collect_env *env, struct lt_err *err)
 {
 	const char *cursor = s->f.buf;
 	struct lt_token line, key;
@@ -231,6 +194,7 @@ static int read_disks(struct state *s, struct lt_err *err)
 	while (lt_scan_line(&cursor, &line)) {
 		uint64_t major, minor, v;
 		struct disk *d;
+		bool is_new;
 
 		if (line.len == 0)
 			continue;
@@ -239,17 +203,17 @@ static int read_disks(struct state *s, struct lt_err *err)
 			return lt_fail(err, LT_EDATA, LT_CLS_RETRY, "diskstats.sample",
 				"%s: line %zu does not begin with major, minor, name", s->f.path,
 				n + 1);
-		d = disk_at(s, n++, key);
-		if (d->ignored)
+		d = lt_devices_at(&s->disks, n++, key, s->ignore, &is_new);
+		if (d->base.ignored)
 			continue;
 		for (d->n_fields = 0; d->n_fields < FIELDS_MAX && lt_scan_u64(&line, &v);
 			d->n_fields++)
 			d->v[d->n_fields] = (double)v * factors[d->n_fields];
 		if (d->n_fields < FIELDS_MIN)
 			return lt_fail(err, LT_EDATA, LT_CLS_RETRY, "diskstats.sample",
-				"%s: %s has %zu numbers, not %d or more", s->f.path, d->label,
+				"%s: %s has %zu numbers, not %d or more", s->f.path, d->base.name,
 				d->n_fields, FIELDS_MIN);
-		if (d->major != major || d->minor != minor) {
+		if (is_new || d->major != major || d->minor != minor) {
 			d->major = major;
 			d->minor = minor;
 			snprintf(d->major_label, sizeof(d->major_label), "%llu",
@@ -260,9 +224,13 @@ static int read_disks(struct state *s, struct lt_err *err)
 		}
 	}
 	/* what is left behind is gone */
-	while (s->n > n)
-		disk_free(&s->disks[--s->n]);
+	lt_devices_cut(&s->disks, n, disk_fini, env);
 	return LT_OK;
+}
+
+static struct disk *disk(const struct state *s, size_t i)
+{
+	return (struct disk *)s->disks.v + i;
 }
 
 static const char *prop(const struct disk *d, int i)
@@ -282,35 +250,35 @@ static void emit_props(struct state *s, struct lt_snapshot *out)
 		ID_ATA_WRITE_CACHE, ID_ATA_WRITE_CACHE_ENABLED, ID_ATA_ROTATION_RATE_RPM};
 
 	lt_snapshot_family(out, metrics[INFO].name, metrics[INFO].kind, info, LT_ARRAY_LEN(info));
-	for (size_t i = 0; i < s->n; i++) {
-		const struct disk *d = &s->disks[i];
+	for (size_t i = 0; i < s->disks.n; i++) {
+		const struct disk *d = disk(s, i);
 
-		if (!d->ignored)
+		if (!d->base.ignored)
 			lt_snapshot_row(out,
-				(const char *const[]){d->label, d->major_label, d->minor_label,
+				(const char *const[]){d->base.name, d->major_label, d->minor_label,
 					prop(d, ID_MODEL), prop(d, ID_PATH), prop(d, ID_REVISION),
 					prop(d, ID_SERIAL_SHORT), prop(d, ID_WWN)},
 				1);
 	}
 	lt_snapshot_family(out, metrics[FILESYSTEM_INFO].name, LT_KIND_GAUGE, fs, LT_ARRAY_LEN(fs));
-	for (size_t i = 0; i < s->n; i++) {
-		const struct disk *d = &s->disks[i];
+	for (size_t i = 0; i < s->disks.n; i++) {
+		const struct disk *d = disk(s, i);
 
-		if (!d->ignored && *prop(d, ID_FS_TYPE))
+		if (!d->base.ignored && *prop(d, ID_FS_TYPE))
 			lt_snapshot_row(out,
-				(const char *const[]){d->label, prop(d, ID_FS_TYPE),
+				(const char *const[]){d->base.name, prop(d, ID_FS_TYPE),
 					prop(d, ID_FS_USAGE), prop(d, ID_FS_UUID),
 					prop(d, ID_FS_VERSION)},
 				1);
 	}
 	lt_snapshot_family(
 		out, metrics[DEVICE_MAPPER_INFO].name, LT_KIND_GAUGE, dm, LT_ARRAY_LEN(dm));
-	for (size_t i = 0; i < s->n; i++) {
-		const struct disk *d = &s->disks[i];
+	for (size_t i = 0; i < s->disks.n; i++) {
+		const struct disk *d = disk(s, i);
 
-		if (!d->ignored && *prop(d, DM_NAME))
+		if (!d->base.ignored && *prop(d, DM_NAME))
 			lt_snapshot_row(out,
-				(const char *const[]){d->label, prop(d, DM_LV_LAYER),
+				(const char *const[]){d->base.name, prop(d, DM_LV_LAYER),
 					prop(d, DM_LV_NAME), prop(d, DM_NAME), prop(d, DM_UUID),
 					prop(d, DM_VG_NAME)},
 				1);
@@ -318,14 +286,14 @@ static void emit_props(struct state *s, struct lt_snapshot *out)
 	for (size_t m = 0; m < LT_ARRAY_LEN(ata); m++) {
 		lt_snapshot_family(
 			out, metrics[ATA_WRITE_CACHE + m].name, LT_KIND_GAUGE, device, 1);
-		for (size_t i = 0; i < s->n; i++) {
-			const struct disk *d = &s->disks[i];
+		for (size_t i = 0; i < s->disks.n; i++) {
+			const struct disk *d = disk(s, i);
 			const char *text = prop(d, ata[m]);
 			double v;
 
-			if (!d->ignored && *prop(d, ID_ATA) &&
+			if (!d->base.ignored && *prop(d, ID_ATA) &&
 				lt_token_double((struct lt_token){text, strlen(text)}, &v))
-				lt_snapshot_row(out, (const char *const[]){d->label}, v);
+				lt_snapshot_row(out, (const char *const[]){d->base.name}, v);
 		}
 	}
 }
@@ -338,18 +306,18 @@ static int sample(
 	int rc = lt_procfile_read(&s->f, err);
 
 	if (rc == LT_OK)
-		rc = read_disks(s, err);
+		rc = read_disks(s, env, err);
 	if (rc != LT_OK)
 		return rc;
-	for (size_t i = 0; i < s->n; i++)
-		if (!s->disks[i].ignored && env->mono_ns >= s->disks[i].props_ns)
-			read_props(&s->disks[i], env);
+	for (size_t i = 0; i < s->disks.n; i++)
+		if (!disk(s, i)->base.ignored && env->mono_ns >= disk(s, i)->props_ns)
+			read_props(disk(s, i), env);
 	for (size_t m = 0; m < FIELDS_MAX; m++) {
 		lt_snapshot_family(out, metrics[m].name, metrics[m].kind, device, 1);
-		for (size_t i = 0; i < s->n; i++)
-			if (!s->disks[i].ignored && m < s->disks[i].n_fields)
-				lt_snapshot_row(out, (const char *const[]){s->disks[i].label},
-					s->disks[i].v[m]);
+		for (size_t i = 0; i < s->disks.n; i++)
+			if (!disk(s, i)->base.ignored && m < disk(s, i)->n_fields)
+				lt_snapshot_row(out, (const char *const[]){disk(s, i)->base.name},
+					disk(s, i)->v[m]);
 	}
 	emit_props(s, out);
 	return LT_OK;
@@ -362,9 +330,7 @@ static void fini(void *state, struct lt_collect_env *env)
 	(void)env;
 	lt_procfile_fini(&s->f);
 	lt_match_free(s->ignore);
-	for (size_t i = 0; i < s->n; i++)
-		disk_free(&s->disks[i]);
-	free(s->disks);
+	lt_devices_cut(&s->disks, 0, disk_fini, env);
 }
 
 const struct lt_collector lt_collector_diskstats = {

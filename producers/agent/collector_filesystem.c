@@ -113,15 +113,6 @@ static const char *strip_root(const char *rootfs, const char *mountpoint)
 	return mountpoint[n] == '/' ? mountpoint + n : mountpoint;
 }
 
-static void mount_free(struct lt_mount *m)
-{
-	free(m->device);
-	free(m->mountpoint);
-	free(m->fstype);
-	free(m->path);
-	free(m);
-}
-
 /* NULL: not wanted */
 static struct lt_mount *make_mount(struct state *s, struct lt_collect_env *env,
 	struct lt_token device, struct lt_token where, struct lt_token type,
@@ -141,7 +132,7 @@ static struct lt_mount *make_mount(struct state *s, struct lt_collect_env *env,
 	free(raw);
 	if (!lt_match(s->ignore_mounts, m->mountpoint) && !lt_match(s->ignore_types, m->fstype))
 		return m;
-	mount_free(m);
+	lt_mount_free(m);
 	return NULL;
 }
 
@@ -158,7 +149,7 @@ static int list_mounts(struct state *s, struct lt_collect_env *env, struct lt_er
 		if (!lt_scan_word(&line, &where) || !lt_scan_word(&line, &type) ||
 			!lt_scan_word(&line, &options)) {
 			for (size_t i = 0; i < n; i++)
-				mount_free(list[i]);
+				lt_mount_free(list[i]);
 			free(list);
 			return lt_fail(err, LT_EDATA, LT_CLS_RETRY, "filesystem.sample",
 				"%s: a line is not \"device mountpoint type options\"", s->f->path);
@@ -169,7 +160,7 @@ static int list_mounts(struct state *s, struct lt_collect_env *env, struct lt_er
 			if (strcmp(list[i]->mountpoint, m->mountpoint) == 0 &&
 				strcmp(list[i]->device, m->device) == 0 &&
 				strcmp(list[i]->fstype, m->fstype) == 0) {
-				mount_free(m);
+				lt_mount_free(m);
 				m = NULL;
 			}
 		}

@@ -33,10 +33,7 @@ static const struct lt_metric metrics[COLUMNS + 1] = {
 };
 
 struct dev {
-	char *key;
-	size_t key_len;
-	char *label;
-	bool ignored;
+	struct lt_device base;
 	struct lt_procfile nohandler;
 	bool has_nohandler;
 	int64_t retry_ns;
@@ -46,65 +43,44 @@ struct dev {
 struct state {
 	struct lt_procfile f;
 	struct lt_match *ignore;
-	struct dev *devs; /* in the order of the file */
-	size_t n, cap;
+	struct lt_devices devs; /* struct dev */
 };
 
 static int init(void *state, struct lt_collect_env *env, struct lt_err *err)
 {
 	struct state *s = state;
 
+	s->devs.size = sizeof(struct dev);
 	lt_procfile_init(&s->f, lt_collect_path(env->conf->procfs, "net/dev"), false);
 	s->ignore =
 		lt_match_new("agent.netdev_ignore_devices", env->conf->netdev_ignore_devices, err);
 	return s->ignore ? lt_procfile_read(&s->f, err) : LT_ECONF;
 }
 
-static void dev_free(struct dev *d, struct lt_collect_env *env)
+static void dev_fini(void *device, struct lt_collect_env *env)
 {
+	struct dev *d = device;
+
 	lt_collect_drop(env, &d->nohandler);
-	free(d->key);
-	free(d->label);
 }
 
-static struct dev *dev_at(
-	struct state *s, struct lt_collect_env *env, size_t at, struct lt_token key)
+static struct dev *dev(const struct state *s, size_t i)
 {
-	struct dev *d, moved;
+	return (struct dev *)s->devs.v + i;
+}
 
-	for (size_t i = at; i < s->n; i++) {
-		if (s->devs[i].key_len != key.len || memcmp(s->devs[i].key, key.p, key.len) != 0)
-			continue;
-		if (i != at) {
-			moved = s->devs[i];
-			memmove(s->devs + at + 1, s->devs + at, (i - at) * sizeof(*s->devs));
-			s->devs[at] = moved;
-		}
-		return &s->devs[at];
-	}
-	if (s->n == s->cap) {
-		s->cap = s->cap ? 2 * s->cap : 8;
-		s->devs = lt_realloc(s->devs, s->cap * sizeof(*s->devs));
-	}
-	memmove(s->devs + at + 1, s->devs + at, (s->n - at) * sizeof(*s->devs));
-	s->n++;
-	d = &s->devs[at];
-	memset(d, 0, sizeof(*d));
-	d->key = lt_strndup(key.p, key.len);
-	d->key_len = key.len;
-	d->label = lt_strndup(key.p, key.len);
-	d->ignored = lt_match(s->ignore, d->label);
-	for (size_t i = 0; i < at && !d->ignored; i++)
-		d->ignored = !s->devs[i].ignored && strcmp(s->devs[i].label, d->label) == 0;
+/* The file of a new interface that says what /proc/net/dev does not. */
+static void find_nohandler(struct dev *d, struct lt_collect_env *env)
+{
+	const char *name = d->base.name;
+
 	/* a name that is a path elsewhere is not an interface */
-	if (!d->ignored && !strchr(d->label, '/') && d->label[0] != '.') {
-		lt_procfile_init(&d->nohandler,
-			lt_collect_path(
-				env->conf->sysfs, "class/net/%s/statistics/rx_nohandler", d->label),
-			true);
-		lt_collect_keep(env, &d->nohandler);
-	}
-	return d;
+	if (d->base.ignored || strchr(name, '/') || name[0] == '.')
+		return;
+	lt_procfile_init(&d->nohandler,
+		lt_collect_path(env->conf->sysfs, "class/net/%s/statistics/rx_nohandler", name),
+		true);
+	lt_collect_keep(env, &d->nohandler);
 }
 
 static int read_devs(struct state *s, struct lt_collect_env *env, struct lt_err *err)
@@ -122,6 +98,7 @@ static int read_devs(struct state *s, struct lt_collect_env *env, struct lt_err 
 		const char *colon = memrchr(line.p, ':', line.len);
 		struct lt_token name = line;
 		struct dev *d;
+		bool is_new;
 		uint64_t v;
 
 		if (line.len == 0)
@@ -134,19 +111,20 @@ static int read_devs(struct state *s, struct lt_collect_env *env, struct lt_err 
 		line.p = colon + 1;
 		if (!lt_scan_word(&name, &key))
 			continue;
-		d = dev_at(s, env, n++, key);
-		if (d->ignored)
+		d = lt_devices_at(&s->devs, n++, key, s->ignore, &is_new);
+		if (is_new)
+			find_nohandler(d, env);
+		if (d->base.ignored)
 			continue;
 		for (size_t i = 0; i < COLUMNS; i++) {
 			if (!lt_scan_u64(&line, &v))
 				return lt_fail(err, LT_EDATA, LT_CLS_RETRY, "netdev.sample",
-					"%s: %s has %zu numbers, not %d", s->f.path, d->label, i,
-					COLUMNS);
+					"%s: %s has %zu numbers, not %d", s->f.path, d->base.name,
+					i, COLUMNS);
 			d->v[i] = (double)v;
 		}
 	}
-	while (s->n > n)
-		dev_free(&s->devs[--s->n], env);
+	lt_devices_cut(&s->devs, n, dev_fini, env);
 	return LT_OK;
 }
 
@@ -161,8 +139,8 @@ static int sample(
 		rc = read_devs(s, env, err);
 	if (rc != LT_OK)
 		return rc;
-	for (size_t i = 0; i < s->n; i++) {
-		struct dev *d = &s->devs[i];
+	for (size_t i = 0; i < s->devs.n; i++) {
+		struct dev *d = dev(s, i);
 
 		d->has_nohandler = false;
 		if (!d->nohandler.path || env->mono_ns < d->retry_ns)
@@ -176,10 +154,10 @@ static int sample(
 	}
 	for (size_t m = 0; m <= COLUMNS; m++) {
 		lt_snapshot_family(out, metrics[m].name, metrics[m].kind, device, 1);
-		for (size_t i = 0; i < s->n; i++)
-			if (!s->devs[i].ignored && (m < COLUMNS || s->devs[i].has_nohandler))
-				lt_snapshot_row(out, (const char *const[]){s->devs[i].label},
-					s->devs[i].v[m]);
+		for (size_t i = 0; i < s->devs.n; i++)
+			if (!dev(s, i)->base.ignored && (m < COLUMNS || dev(s, i)->has_nohandler))
+				lt_snapshot_row(out, (const char *const[]){dev(s, i)->base.name},
+					dev(s, i)->v[m]);
 	}
 	return LT_OK;
 }
@@ -190,9 +168,7 @@ static void fini(void *state, struct lt_collect_env *env)
 
 	lt_procfile_fini(&s->f);
 	lt_match_free(s->ignore);
-	for (size_t i = 0; i < s->n; i++)
-		dev_free(&s->devs[i], env);
-	free(s->devs);
+	lt_devices_cut(&s->devs, 0, dev_fini, env);
 }
 
 const struct lt_collector lt_collector_netdev = {

@@ -118,12 +118,6 @@ static int sample(
 	return LT_OK;
 }
 
-static void fini(void *state, struct lt_collect_env *env)
-{
-	(void)state;
-	(void)env;
-}
-
 const struct lt_collector lt_collector_timex = {
 	.name = "timex",
 	.help = "synchronisation of the clock, from adjtimex(2)",
@@ -132,5 +126,4 @@ const struct lt_collector lt_collector_timex = {
 	.state_size = 1,
 	.init = init,
 	.sample = sample,
-	.fini = fini,
 };

@@ -12,14 +12,6 @@ static const struct lt_metric metrics[] = {
 		"Labeled system information as provided by the uname system call."},
 };
 
-static int init(void *state, struct lt_collect_env *env, struct lt_err *err)
-{
-	(void)state;
-	(void)env;
-	(void)err;
-	return LT_OK;
-}
-
 static int sample(
 	void *state, struct lt_collect_env *env, struct lt_snapshot *out, struct lt_err *err)
 {
@@ -40,19 +32,11 @@ static int sample(
 	return LT_OK;
 }
 
-static void fini(void *state, struct lt_collect_env *env)
-{
-	(void)state;
-	(void)env;
-}
-
 const struct lt_collector lt_collector_uname = {
 	.name = "uname",
 	.help = "kernel, machine and host name",
 	.metrics = metrics,
 	.n_metrics = LT_ARRAY_LEN(metrics),
 	.state_size = 1,
-	.init = init,
 	.sample = sample,
-	.fini = fini,
 };

@@ -75,33 +75,31 @@ static bool wanted(const struct lt_agent_conf *conf, const char *name)
 
 /* ---- life of one ---- */
 
+static void end(struct lt_collectors *cs, struct slot *s)
+{
+	if (s->state && s->c->fini)
+		s->c->fini(s->state, &cs->env);
+	free(s->state);
+	s->state = NULL;
+}
+
 static void begin(struct lt_collectors *cs, struct slot *s, struct lt_err *err)
 {
 	int rc;
 
 	s->state = lt_calloc(1, s->c->state_size);
-	rc = s->c->init(s->state, &cs->env, err);
+	rc = s->c->init ? s->c->init(s->state, &cs->env, err) : LT_OK;
 	if (rc == LT_OK) {
 		s->status = UP;
 		return;
 	}
-	s->c->fini(s->state, &cs->env);
-	free(s->state);
-	s->state = NULL;
+	end(cs, s);
 	if (rc == LT_EAGAIN) {
 		s->status = ABSENT;
 		s->retry_ns = cs->env.mono_ns + ABSENT_RETRY_NS;
 	} else {
 		s->status = FAILED;
 	}
-}
-
-static void end(struct lt_collectors *cs, struct slot *s)
-{
-	if (s->state)
-		s->c->fini(s->state, &cs->env);
-	free(s->state);
-	s->state = NULL;
 }
 
 static void tell_absent(struct slot *s, const struct lt_err *err)

@@ -30,7 +30,7 @@ struct lt_mounts {
 	bool abandoned; /* the owner has gone; the last thread frees */
 };
 
-static void mount_free(struct lt_mount *m)
+void lt_mount_free(struct lt_mount *m)
 {
 	free(m->device);
 	free(m->mountpoint);
@@ -123,7 +123,7 @@ static void *worker(void *arg)
 		if (m->round == ms->round)
 			ms->outstanding--;
 		if (!m->listed)
-			mount_free(m);
+			lt_mount_free(m);
 		pthread_cond_signal(&ms->done);
 	}
 	ms->threads--;
@@ -156,7 +156,7 @@ static void forget(struct lt_mounts *ms, struct lt_mount *m)
 		dequeue(ms, m);
 	m->listed = false;
 	if (!m->running)
-		mount_free(m); /* else its worker does */
+		lt_mount_free(m); /* else its worker does */
 }
 
 void lt_mounts_free(struct lt_mounts *ms)
@@ -202,7 +202,7 @@ void lt_mounts_list(struct lt_mounts *ms, struct lt_mount **list, size_t n)
 			if (!old || !same(old, list[i]))
 				continue;
 			old->readonly = list[i]->readonly;
-			mount_free(list[i]);
+			lt_mount_free(list[i]);
 			list[i] = old;
 			ms->list[j] = NULL;
 			break;

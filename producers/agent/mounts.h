@@ -38,6 +38,9 @@ struct lt_mount {
 	struct lt_mount *next_waiting;
 };
 
+/** lt_mount_free() - one that was not given to lt_mounts_list(). */
+void lt_mount_free(struct lt_mount *m);
+
 typedef int (*lt_mounts_statfs_fn)(const char *path, struct statfs *buf);
 
 /**
