@@ -6,7 +6,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 #include <unistd.h>
 
 #include "cli.h"
@@ -370,12 +369,9 @@ static int listen_to(struct tap *t, double timeout_s)
 /* Two taps must not throw each other, or a daemon, out of the broker. */
 static void own_client_id(struct cli *cli)
 {
-	uint32_t number = (uint32_t)lt_wall_ns();
 	char id[64];
 
-	if (getrandom(&number, sizeof(number), GRND_NONBLOCK) < 0)
-		number ^= (uint32_t)lt_mono_ns();
-	snprintf(id, sizeof(id), "latido-tap-%d-%08x", (int)getpid(), number);
+	snprintf(id, sizeof(id), "latido-tap-%d-%08x", (int)getpid(), (unsigned)lt_random_u64());
 	cli_override(cli, "bus.mqtt.client_id", id);
 }
 

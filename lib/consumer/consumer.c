@@ -108,8 +108,8 @@ static const struct lt_stat stat_table[] = {
 	{"latido_consumer_shapes", LT_STAT_GAUGE_FN, NULL, "Shapes known.", SHAPES(shapes)},
 	{"latido_consumer_shape_bytes", LT_STAT_GAUGE_FN, NULL, "Memory of the shape table.",
 		SHAPES(bytes)},
-	{"latido_consumer_shape_evictions", LT_STAT_GAUGE_FN, NULL,
-		"Shapes dropped for want of room since the start.", SHAPES(evictions)},
+	{"latido_consumer_shape_evictions_total", LT_STAT_COUNTER_FN, NULL,
+		"Shapes dropped for want of room.", SHAPES(evictions)},
 };
 
 static void pump(struct lt_consumer *c);

@@ -38,7 +38,7 @@ void lt_deadletters_add(
 	*d->waiting_tail = letter;
 	d->waiting_tail = &letter->next;
 	lt_counter_add(&d->by_reason[reason], 1);
-	lt_complain(&d->complaint, LT_WARN, "message_refused", LT_S("topic", m->topic),
+	lt_complain(&d->complaints[reason], LT_WARN, "message_refused", LT_S("topic", m->topic),
 		LT_S("reason", lt_reason_name(reason)), LT_U("size", m->size),
 		LT_S("err", letter->error), LT_S("kept_in", d->topic));
 	lt_deadletters_send(d);

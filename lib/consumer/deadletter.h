@@ -30,7 +30,7 @@ struct lt_deadletters {
 	uint64_t next_token;
 	struct lt_counter *by_reason; /* LT_REASON_MAX counters */
 	struct lt_counter *refused;   /* dead letters that the broker refused for good */
-	struct lt_complaint complaint;
+	struct lt_complaint complaints[LT_REASON_MAX]; /* one reason must not hide another */
 	struct lt_buf envelope;
 };
 

@@ -3,8 +3,9 @@
 
 #include <stdatomic.h>
 #include <stdio.h>
-#include <sys/random.h>
 #include <time.h>
+
+#include "latido/mem.h"
 
 static _Atomic bool fake;
 static _Atomic int64_t fake_mono_ns, fake_wall_ns;
@@ -106,7 +107,7 @@ static int digits(const char *s, int n)
 bool lt_rfc3339_parse(const char *s, size_t n, int64_t *wall_ns)
 {
 	static const unsigned char month_days[] = {31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
-	int64_t ns = 0, scale = LT_NS_PER_S / 10, total_s, offset_s = 0;
+	int64_t ns = 0, scale = LT_NS_PER_S / 10, total_s, total_ns, offset_s = 0;
 	size_t i = 19;
 
 	if (n < 20 || s[4] != '-' || s[7] != '-' || s[13] != ':' || s[16] != ':' ||
@@ -149,9 +150,10 @@ bool lt_rfc3339_parse(const char *s, size_t n, int64_t *wall_ns)
 	total_s = days_from_civil(y, (unsigned)mo, (unsigned)d) * 86400 + h * 3600 + mi * 60 + sec -
 		  offset_s;
 	/* Nanoseconds since 1970 fit int64 from 1677 to 2262. */
-	if (__builtin_mul_overflow(total_s, LT_NS_PER_S, wall_ns) ||
-		__builtin_add_overflow(*wall_ns, ns, wall_ns))
+	if (__builtin_mul_overflow(total_s, LT_NS_PER_S, &total_ns) ||
+		__builtin_add_overflow(total_ns, ns, &total_ns))
 		return false;
+	*wall_ns = total_ns;
 	return true;
 }
 
@@ -162,8 +164,7 @@ void lt_backoff_init(struct lt_backoff *b, int64_t base_ms, int64_t cap_ms)
 	*b = (struct lt_backoff){.base_ms = base_ms < 1 ? 1 : base_ms, .cap_ms = cap_ms};
 	if (b->cap_ms < b->base_ms)
 		b->cap_ms = b->base_ms;
-	if (getrandom(&b->rng, sizeof(b->rng), 0) != sizeof(b->rng) || b->rng == 0)
-		b->rng = (uint64_t)lt_mono_ns() | 1;
+	b->rng = lt_random_u64();
 }
 
 int64_t lt_backoff_next_ms(struct lt_backoff *b)

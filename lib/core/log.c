@@ -13,6 +13,7 @@
 #include "latido/mem.h"
 
 #define COMPLAIN_EVERY_NS (60 * LT_NS_PER_S)
+#define COMPLAIN_BEGINS   3
 
 static const char *const level_names[] = {"error", "warn", "info", "debug"};
 static const int syslog_priority[] = {3, 4, 6, 7};
@@ -142,32 +143,46 @@ static void log_with(
 	lt_log_kv(level, id, all);
 }
 
+/* Of troubles that begin within COMPLAIN_EVERY_NS, COMPLAIN_BEGINS are logged. */
+static bool may_begin(struct lt_complaint *c, int64_t now)
+{
+	if (c->begins == 0 || now - c->minute_ns >= COMPLAIN_EVERY_NS) {
+		c->minute_ns = now;
+		c->begins = 0;
+	}
+	if (c->begins == COMPLAIN_BEGINS)
+		return false;
+	c->begins++;
+	return true;
+}
+
 void lt_complain_kv(
 	struct lt_complaint *c, enum lt_log_level level, const char *id, const struct lt_kv *kv)
 {
 	int64_t now = lt_mono_ns();
+	bool begins = !c->active;
 
+	c->active = true;
 	c->count++;
-	if (c->active && now - c->last_ns < COMPLAIN_EVERY_NS) {
-		c->unlogged++;
+	c->unlogged++;
+	if (begins ? !may_begin(c, now) : now - c->last_ns < COMPLAIN_EVERY_NS)
 		return;
-	}
 	if (lt_log_enabled(level)) {
-		if (c->active)
-			log_with(level, id, kv, LT_U("repeated", c->unlogged + 1));
+		if (c->unlogged > 1)
+			log_with(level, id, kv, LT_U("repeated", c->unlogged));
 		else
 			lt_log_kv(level, id, kv);
 	}
-	c->active = true;
+	c->shown = true;
 	c->unlogged = 0;
 	c->last_ns = now;
 }
 
 void lt_release_kv(struct lt_complaint *c, const char *id, const struct lt_kv *kv)
 {
-	if (!c->active)
-		return;
-	if (lt_log_enabled(LT_INFO))
+	if (c->active && c->shown && lt_log_enabled(LT_INFO))
 		log_with(LT_INFO, id, kv, LT_U("after", c->count));
-	*c = (struct lt_complaint){0};
+	c->active = false;
+	c->shown = false;
+	c->count = 0;
 }

@@ -6,7 +6,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include <unistd.h>
+
+#include "latido/clock.h"
 
 static _Noreturn void out_of_memory(size_t size)
 {
@@ -75,6 +78,16 @@ char *lt_asprintf(const char *fmt, ...)
 	vsnprintf(b.data, (size_t)n + 1, fmt, ap);
 	va_end(ap);
 	return b.data;
+}
+
+uint64_t lt_random_u64(void)
+{
+	uint64_t v = 0;
+
+	/* Early in a boot the pool may be empty: time and place will do for our purposes. */
+	if (getrandom(&v, sizeof(v), GRND_NONBLOCK) != sizeof(v))
+		v = (uint64_t)lt_wall_ns() * UINT64_C(0x9e3779b97f4a7c15) ^ (uintptr_t)&v;
+	return v ? v : 1;
 }
 
 /* ---- buffers ---- */

@@ -115,7 +115,7 @@ static void render_one(struct lt_buf *out, const struct lt_stat *s)
 
 void lt_stats_render(struct lt_buf *out)
 {
-	static const char *const types[] = {"counter", "gauge", "histogram", "gauge"};
+	static const char *const types[] = {"counter", "gauge", "histogram", "gauge", "counter"};
 
 	for (size_t t = 0; t < n_tables; t++) {
 		const char *last = NULL;

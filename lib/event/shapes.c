@@ -2,11 +2,9 @@
 /* The table of known shapes: found by hash and compared as a whole, bounded in bytes. */
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 #include <xxhash.h>
 
 #include "event_int.h"
-#include "latido/clock.h"
 
 struct lt_shapes {
 	struct shape_entry **bucket;
@@ -34,8 +32,7 @@ struct lt_shapes *shapes_new(size_t max_bytes, uint32_t max_series, size_t max_s
 	t->max_series = max_series;
 	t->n_buckets = 64;
 	t->bucket = lt_calloc(t->n_buckets, sizeof(struct shape_entry *));
-	if (getrandom(&t->seed, sizeof(t->seed), GRND_NONBLOCK) != sizeof(t->seed))
-		t->seed = (uint64_t)lt_wall_ns() * UINT64_C(0x9e3779b97f4a7c15) ^ (uintptr_t)t;
+	t->seed = lt_random_u64();
 	shape_bindings_init(&t->bindings, max_bytes, t->seed);
 	return t;
 }

@@ -6,7 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
-#include <sys/random.h>
 #include <unistd.h>
 
 #include "latido/clock.h"
@@ -95,9 +94,7 @@ static int pg_init(struct lt_sink *sink, const struct lt_config *conf, struct lt
 		return lt_fail(
 			err, LT_EIO, LT_CLS_FATAL, "pg.init", "eventfd: %s", strerror(errno));
 	sink->interrupt = interrupt;
-	if (getrandom(&s->seed, sizeof(s->seed), 0) != sizeof(s->seed))
-		return lt_fail(
-			err, LT_EIO, LT_CLS_FATAL, "pg.init", "getrandom: %s", strerror(errno));
+	s->seed = lt_random_u64();
 	if (!atomic_flag_test_and_set(&registered)) /* tests have several sinks */
 		lt_stats_add(stat_table, LT_ARRAY_LEN(stat_table));
 	return LT_OK;

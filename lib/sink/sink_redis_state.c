@@ -3,7 +3,6 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 #include <xxhash.h>
 
 #define SPARE_MAX 64
@@ -160,8 +159,7 @@ void hot_state_init(struct hot_state *st, double max_rate_hz, int64_t idle_ms, s
 		.generation = 1,
 	};
 	/* Senders choose their names: without a seed also the bucket that all of them share. */
-	if (getrandom(&st->seed, sizeof(st->seed), GRND_NONBLOCK) < 0)
-		st->seed = (uint64_t)lt_mono_ns();
+	st->seed = lt_random_u64();
 	st->buckets = lt_calloc(st->n_buckets, sizeof(struct hot_source *));
 	st->shapes = lt_shapes_new(shape_bytes, max_series);
 	link_init(&st->lru);

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 #include "collectors.h"
 
+#include <errno.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 
 #include "latido/clock.h"
 #include "latido/log.h"
@@ -130,11 +132,30 @@ static unsigned files_max(void)
 	return (unsigned)(limit.rlim_cur / 3);
 }
 
+/* Nearly every collector would be "absent" without it: a mistake, not a small machine. */
+static int check_procfs(const char *path, struct lt_err *err)
+{
+	struct stat st;
+
+	if (stat(path, &st) < 0)
+		return lt_fail(err, LT_ECONF, LT_CLS_CONFIG, "agent.procfs",
+			"agent.procfs: %s: %s; set it to where proc is mounted", path,
+			strerror(errno));
+	if (!S_ISDIR(st.st_mode))
+		return lt_fail(err, LT_ECONF, LT_CLS_CONFIG, "agent.procfs",
+			"agent.procfs: %s is not a directory; set it to where proc is mounted",
+			path);
+	return LT_OK;
+}
+
 struct lt_collectors *lt_collectors_new(
 	const struct lt_agent_conf *conf, bool once, struct lt_err *err)
 {
-	struct lt_collectors *cs = lt_calloc(1, sizeof(*cs));
+	struct lt_collectors *cs;
 
+	if (check_procfs(conf->procfs, err) < 0)
+		return NULL;
+	cs = lt_calloc(1, sizeof(*cs));
 	cs->env.conf = conf;
 	cs->env.files_max = files_max();
 	cs->env.once = once;

@@ -404,6 +404,8 @@ def test_second_signal_leaves_at_once(agent):
     ({"interval": "5ms"}, "agent.interval"),
     ({"sauce": "x"}, "sauce"),
     ({"netdev_ignore_devices": "("}, "netdev_ignore_devices"),
+    ({"procfs": "/does/not/exist"}, "agent.procfs"),
+    ({"procfs": "/etc/passwd"}, "not a directory"),
 ])
 def test_bad_configuration(run_program, write_config, section, what):
     a = run_program("latido-agent", write_config({"agent": section}))

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -69,6 +70,7 @@ static struct fixture *fixture_new(const char *from)
 		.diskstats_ignore_devices =
 			(char *)"^(ram|loop|fd|(h|s|v|xv)d[a-z]|nvme\\d+n\\d+p)\\d+$",
 		.netdev_ignore_devices = (char *)"^lo$"};
+	mkdir(f->procfs, 0755); /* may come with @from, else an empty one */
 	f->snapshot = lt_snapshot_new(100000);
 	lt_log_setup("test", LT_ERROR, LT_LOG_LOGFMT);
 	advance(f, 1000 * LT_NS_PER_S);

@@ -180,8 +180,10 @@ static void rfc3339_both_ways(void **state)
 		assert_true(lt_rfc3339_parse(good[i].text, strlen(good[i].text), &ns));
 		assert_int_equal(ns, good[i].ns);
 	}
+	ns = 77;
 	for (size_t i = 0; i < LT_ARRAY_LEN(bad); i++)
 		assert_false(lt_rfc3339_parse(bad[i], strlen(bad[i]), &ns));
+	assert_int_equal(ns, 77);
 	lt_rfc3339_format(INT64_C(1795237200250000000), 3, out);
 	assert_string_equal(out, "2026-11-21T05:00:00.250Z");
 	lt_rfc3339_format(-1, 9, out);

@@ -285,6 +285,38 @@ static void complain_often(void)
 	lt_release(&c, "better");
 }
 
+/* A trouble that comes and goes once a second for 70 seconds. */
+static void flap(void)
+{
+	struct lt_complaint c = {0};
+
+	for (int i = 0; i < 70; i++) {
+		lt_clock_fake(true, i * LT_NS_PER_S, 0);
+		lt_complain(&c, LT_WARN, "lost", LT_I("i", i));
+		lt_release(&c, "back");
+	}
+}
+
+static void flapping_is_damped(void **state)
+{
+	(void)state;
+	capture(flap);
+	lt_clock_fake(false, 0, 0);
+	assert_string_equal(captured,
+		"ts=1970-01-01T00:00:00.000Z level=warn comp=test id=lost i=0\n"
+		"ts=1970-01-01T00:00:00.000Z level=info comp=test id=back after=1\n"
+		"ts=1970-01-01T00:00:00.000Z level=warn comp=test id=lost i=1\n"
+		"ts=1970-01-01T00:00:00.000Z level=info comp=test id=back after=1\n"
+		"ts=1970-01-01T00:00:00.000Z level=warn comp=test id=lost i=2\n"
+		"ts=1970-01-01T00:00:00.000Z level=info comp=test id=back after=1\n"
+		"ts=1970-01-01T00:00:00.000Z level=warn comp=test id=lost i=60 repeated=58\n"
+		"ts=1970-01-01T00:00:00.000Z level=info comp=test id=back after=1\n"
+		"ts=1970-01-01T00:00:00.000Z level=warn comp=test id=lost i=61\n"
+		"ts=1970-01-01T00:00:00.000Z level=info comp=test id=back after=1\n"
+		"ts=1970-01-01T00:00:00.000Z level=warn comp=test id=lost i=62\n"
+		"ts=1970-01-01T00:00:00.000Z level=info comp=test id=back after=1\n");
+}
+
 static void complaints_are_damped(void **state)
 {
 	(void)state;
@@ -334,6 +366,7 @@ int main(void)
 		cmocka_unit_test(admin_refuses_bad_addresses),
 		cmocka_unit_test(log_lines_are_logfmt_or_json),
 		cmocka_unit_test(complaints_are_damped),
+		cmocka_unit_test(flapping_is_damped),
 		cmocka_unit_test(service_manager_is_told),
 	};
 

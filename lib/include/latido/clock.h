@@ -23,7 +23,8 @@ void lt_clock_fake(bool on, int64_t mono_ns, int64_t wall_ns);
  * @digits: fraction digits, 0 to 9. @out: at least LT_RFC3339_LEN bytes.
  */
 void lt_rfc3339_format(int64_t wall_ns, int digits, char out[LT_RFC3339_LEN]);
-/** lt_rfc3339_parse() - any offset, fraction up to ns. Return: false when @s is not one. */
+/** lt_rfc3339_parse() - any offset, fraction up to ns. Return: false when @s is not one
+ * (then *@wall_ns is untouched). */
 bool lt_rfc3339_parse(const char *s, size_t n, int64_t *wall_ns);
 
 /**

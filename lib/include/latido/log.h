@@ -57,14 +57,19 @@ void lt_log_set_level(enum lt_log_level level);
  * struct lt_complaint - state of a message that can repeat; static or embedded, zero-initialised
  *
  * lt_complain() logs the first time, then at most once a minute with the number of repeats;
- * lt_release() logs the recovery once, if anything was complained about. Each complaint belongs to
- * one thread.
+ * lt_release() logs the recovery once, if anything was complained about. What comes and goes is
+ * damped too: of troubles that begin within one minute the first few are logged with their
+ * recoveries, the others are counted and appear as "repeated" in the next line. Each complaint
+ * belongs to one thread.
  */
 struct lt_complaint {
 	bool active;
-	uint64_t count;    /* since the first */
+	bool shown;        /* a line was logged since it became active */
+	uint64_t count;    /* since it became active */
 	uint64_t unlogged; /* since the last line */
-	int64_t last_ns;
+	int64_t last_ns;   /* the last line */
+	int64_t minute_ns; /* when the first of ... */
+	unsigned begins;   /* ... so many troubles was logged */
 };
 
 #define lt_complain(c, level, id, ...) lt_complain_kv(c, level, id, LT_KVS(__VA_ARGS__))

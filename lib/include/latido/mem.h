@@ -21,6 +21,9 @@ char *lt_strndup(const char *s, size_t n) __attribute__((malloc, returns_nonnull
 /** lt_asprintf() - formatted heap string; the caller frees it. */
 char *lt_asprintf(const char *fmt, ...) LT_PRINTF(1, 2);
 
+/** lt_random_u64() - for hash seeds, jitter and names, not for keys; never fails, never 0. */
+uint64_t lt_random_u64(void);
+
 /**
  * struct lt_buf - growable byte string
  *

@@ -51,13 +51,19 @@ void lt_hist_add(struct lt_hist *h, int64_t ns);
 /** lt_hist_bound_ns() - upper bound of bucket @i. */
 int64_t lt_hist_bound_ns(size_t i);
 
-enum lt_stat_type { LT_STAT_COUNTER = 0, LT_STAT_GAUGE, LT_STAT_HIST, LT_STAT_GAUGE_FN };
+enum lt_stat_type {
+	LT_STAT_COUNTER = 0,
+	LT_STAT_GAUGE,
+	LT_STAT_HIST,
+	LT_STAT_GAUGE_FN,
+	LT_STAT_COUNTER_FN,
+};
 
 /**
  * struct lt_stat - one described metric of a component's static table
  * @name: full Prometheus name with unit suffix ("latido_store_commits_total").
  * @labels: NULL or constant label text without braces ("reason=\"decode\"").
- * @p: the struct lt_counter, lt_gauge or lt_hist; for GAUGE_FN the function's argument.
+ * @p: the struct lt_counter, lt_gauge or lt_hist; for GAUGE_FN and COUNTER_FN the function's argument.
  *
  * Rows of the same name stand next to each other in one table.
  */
