@@ -59,10 +59,14 @@ int json_time(struct json_msg *m, const struct json_value *v, int64_t *out)
 bool json_hora(const char *s, size_t n, int64_t *out)
 {
 	char text[20];
+	int64_t ns;
 
 	if (n != 19 || s[10] != ' ')
 		return false;
 	memcpy(text, s, 19);
 	text[19] = 'Z';
-	return lt_rfc3339_parse(text, 20, out) && *out > 0;
+	if (!lt_rfc3339_parse(text, 20, &ns) || ns <= 0)
+		return false;
+	*out = ns;
+	return true;
 }

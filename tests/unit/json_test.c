@@ -236,6 +236,8 @@ static void the_first_users_document(void **state)
 	assert_true(got->time_ns == INT64_C(1763700000000000000));
 	assert_int_equal(decode(DEV, "{\"hora\":\"2025-13-17 02:21:54\",\"a\":1}"), LT_OK);
 	assert_true(!got->has_time && got->n_ignored == 1);
+	assert_int_equal(decode(DEV, "{\"hora\":\"1960-06-17 02:21:54\",\"a\":1}"), LT_OK);
+	assert_true(!got->has_time && got->n_ignored == 1);
 	assert_int_equal(decode(DEV, "{\"hora\":7}"), LT_OK);
 	assert_string_equal(series(got), "hora=7");
 }
