@@ -172,7 +172,9 @@ class Pipeline:
             "bus": {"url": broker.url, "backoff_base": "50ms", "backoff_cap": "500ms"},
             "redis": {"url": redis.url, "timeout": "5s"},
             "postgres": {"dsn": postgres.dsn, "timeout": "10s"},
-            "agent": {"source": self.SOURCE, "interval": "100ms", "admin": "127.0.0.1:0"},
+            "agent": {"source": self.SOURCE, "interval": "100ms", "admin": "127.0.0.1:0",
+                      # series of mounts and interfaces come and go with what else runs on the machine
+                      "collectors": ["time", "cpu", "stat", "loadavg", "meminfo", "vmstat", "processes"]},
             "hot": {"admin": "127.0.0.1:0", "max_rate_hz": 50},
             "store": {"admin": "127.0.0.1:0"},
         }
