@@ -72,7 +72,9 @@ def check_page(program, path):
         if not re.search(rf"\b{re.escape(command)}\b", text):
             yield f"{path}: the command {command} of `{name} --help` is missing"
     # the page tells of options of other programs too, where it names them: latido-store --migrate
-    own = re.sub(r"\*?(?!" + name + r"\b)latido[a-z-]*\*?(?:\(1\))? --[a-z-]+", "", text)
+    other = r"(?!" + name + r"(?![a-z-]))latido[a-z-]*"
+    own = re.sub(r"\*?" + other + r"\*?(?:\(1\))? --[a-z-]+", "", text)
+    own = re.sub(r"^\t" + other + r" .*$", "", own, flags=re.M)  # an example with another program
     for option in sorted(options(shown) - options(text)):
         yield f"{path}: {option} of `{name} --help` is missing"
     for option in sorted(options(own) - options(shown)):
