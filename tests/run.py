@@ -83,8 +83,16 @@ class Job:
 def temporary_folder():
     """One for the whole run, outside build/: unix sockets need short paths."""
     path = tempfile.mkdtemp(prefix="latido-test-")
-    atexit.register(shutil.rmtree, path, ignore_errors=True)
+    atexit.register(remove_folder, path)
     return path
+
+
+def remove_folder(path):
+    """After an interrupt, servers that are just being ended may still write there."""
+    deadline = time.monotonic() + 10
+    while os.path.exists(path) and time.monotonic() < deadline:
+        shutil.rmtree(path, ignore_errors=True)
+        time.sleep(0.05)
 
 
 # ---- how results are read ----
