@@ -134,6 +134,10 @@ if ! apt-cache show $missing >/dev/null 2>&1 || ! apt_install; then
 fi
 missing=$(find_missing | tr '\n' ' ')
 [ -z "$missing" ] || die "still missing after installation: $missing"
-if [ -n "$new" ]; then
-	say "not started and not enabled, Latido does not need them as services:$new"
+installed=
+for service in $new; do
+	[ ! -e "/lib/systemd/system/$service.service" ] || installed="$installed $service"
+done
+if [ -n "$installed" ]; then
+	say "not started and not enabled, Latido does not need them as services:$installed"
 fi
