@@ -144,7 +144,11 @@ $(FB)/bin/%: $(FB)/tests/fuzz/%.o $(FB)/liblatido.a
 	@mkdir -p $(@D)
 	$(Q)$(CLANG) -fsanitize=fuzzer,address,undefined -pthread -o $@ $^ $(LDLIBS)
 
-.PHONY: bench-agent
+.PHONY: bench bench-agent
+bench: bench-bin ## Run every benchmark once
+	@for b in $(BENCH_BINS); do echo "== $$(basename $$b)"; $$b || exit 1; done
+	$(MAKE) --no-print-directory bench-agent
+
 bench-agent: $(B)/bin/latido-agent ## CPU time and memory of the agent beside node_exporter (BENCH_SECONDS=600 for ten minutes)
 	LATIDO_BIN=$(B)/bin /usr/bin/python3 tests/bench/agent/bench_agent.py
 

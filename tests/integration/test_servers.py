@@ -2,6 +2,7 @@
 """infra/local/servers.py: other tests rely on what it says."""
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -132,7 +133,7 @@ def test_nothing_outlives_its_starter(signum):
     assert len(pids) > 5 and not gone(pids)
     segment = guard.segment_of(os.path.join(data, "postmaster.pid"))
     assert segment is not None
-    subprocess.run(["kill", "-" + signum, str(child.pid)], check=True)
+    child.send_signal(getattr(signal, "SIG" + signum))
     child.wait(30)
     servers.wait_until(lambda: gone(pids) and not os.path.exists(folder) and not os.path.exists(data), 30,
                        "processes and folders gone")
