@@ -267,8 +267,12 @@ class Server:
             except ServerError:
                 if not self.port_is_ours or attempt == 4 or not self._port_was_taken(log_size):
                     raise
-                self.port = 0
+                self.choose_again()
         return self
+
+    def choose_again(self):
+        """Another program was faster to take a port that we had chosen."""
+        self.port = 0
 
     def _start_once(self):
         self.prepare()
@@ -395,7 +399,7 @@ class Mosquitto(Server):
         self.tls, self.users, self.acl = tls, users, acl
         self.persistence, self.queue_bytes, self.config = persistence, queue_bytes, config
         self.port, self.port_is_ours = port, not port
-        self.tls_port = tls_port
+        self.tls_port, self.tls_port_is_ours = tls_port, not tls_port
         self.certificates = None
         self.data = os.path.join(self.folder, "data")
 
@@ -441,6 +445,11 @@ class Mosquitto(Server):
             if self.tls == "require":
                 lines.append("require_certificate true")
         self.write("mosquitto.conf", "\n".join(lines) + "\n")
+
+    def choose_again(self):
+        super().choose_again()
+        if self.tls_port_is_ours:
+            self.tls_port = 0
 
     def command(self):
         return [find_program("mosquitto", "mosquitto"), "-c", os.path.join(self.folder, "mosquitto.conf")]

@@ -3,6 +3,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -104,6 +105,19 @@ def test_port_clash_is_said(redis, servers_folder):
     other = servers.Redis(os.path.join(servers_folder, "other"), port=redis.port)
     with pytest.raises(servers.ServerError, match=f"port {redis.port} on 127.0.0.1 is in use"):
         other.start()
+
+
+def test_a_chosen_port_that_was_taken_is_replaced(servers_folder, monkeypatch):
+    with socket.socket() as taken:
+        taken.bind((servers.HOST, 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        really_free = servers.free_port
+        answers = [port, really_free(), really_free(), port]
+        monkeypatch.setattr(servers, "free_port", lambda: answers.pop() if answers else really_free())
+        with servers.Mosquitto(servers_folder, tls=True) as broker:
+            assert port not in (broker.port, broker.tls_port)
+            assert len(answers) == 0
 
 
 def test_start_failure_shows_the_log(servers_folder):
