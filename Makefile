@@ -160,7 +160,7 @@ tools-bin: $(TOOL_BINS)
 .SECONDARY:
 
 .PHONY: format check-format
-C_FILES = $(shell git ls-files '*.c' '*.h')
+C_FILES = $(shell git ls-files -co --exclude-standard '*.c' '*.h')
 format: ## Format all C files
 	$(CLANG_FORMAT) -i $(C_FILES)
 check-format: ## Fail when a C file is not formatted
@@ -184,9 +184,9 @@ $(Q)$(CLANG_TIDY) --quiet --warnings-as-errors='*' $< -- $(CPPFLAGS) -std=gnu17 
 @touch $@
 endef
 
-SH_FILES = $(shell git ls-files '*.sh' .ci/run)
-PY_FILES = $(shell git ls-files '*.py')
-YAML_FILES = $(filter-out tests/data/%,$(shell git ls-files '*.yaml' '*.yml'))
+SH_FILES = $(shell git ls-files -co --exclude-standard '*.sh' .ci/run)
+PY_FILES = $(shell git ls-files -co --exclude-standard '*.py')
+YAML_FILES = $(filter-out tests/data/%,$(shell git ls-files -co --exclude-standard '*.yaml' '*.yml'))
 lint-sh:
 	shellcheck $(SH_FILES)
 lint-python:

@@ -12,6 +12,7 @@ import psycopg2
 import pytest
 
 import guard
+import server_base
 import servers
 from conftest import ROOT
 
@@ -114,7 +115,7 @@ def test_a_chosen_port_that_was_taken_is_replaced(servers_folder, monkeypatch):
         port = taken.getsockname()[1]
         really_free = servers.free_port
         answers = [port, really_free(), really_free(), port]
-        monkeypatch.setattr(servers, "free_port", lambda: answers.pop() if answers else really_free())
+        monkeypatch.setattr(server_base, "free_port", lambda: answers.pop() if answers else really_free())
         with servers.Mosquitto(servers_folder, tls=True) as broker:
             assert port not in (broker.port, broker.tls_port)
             assert len(answers) == 0
