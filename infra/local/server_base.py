@@ -264,7 +264,7 @@ class Server:
             return
         tree = self.tree()
         if self.running():
-            os.kill(self.process.pid, signal.SIGKILL)
+            self.process.kill()
         self.process.wait()
         unguard_process(self.process.pid)
         self.process = None
@@ -281,7 +281,7 @@ class Server:
         tree = self.tree()
         if self.running():
             self.resume()
-            os.kill(self.process.pid, self.stop_signal)
+            self.process.send_signal(self.stop_signal)
         try:
             code = self.process.wait(STOP_SECONDS)
         except subprocess.TimeoutExpired:

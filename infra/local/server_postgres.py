@@ -212,7 +212,7 @@ class Postgres(Server):
             # "immediate" instead of SIGKILL: it removes its shared memory, and is as quick.
             self.resume()
             tree = self.tree()
-            os.kill(self.process.pid, signal.SIGQUIT)
+            self.process.send_signal(signal.SIGQUIT)
             wait_gone(tree[1:], 10)
             try:
                 self.process.wait(10)
