@@ -36,7 +36,7 @@ ifeq ($(WERROR),1)
 WARN += -Werror
 endif
 ALL_CFLAGS = -std=gnu17 $(WARN) $(CFLAGS) $(SANFLAGS) -pthread -fno-common
-LDLIBS := -Wl,--as-needed -lpaho-mqtt3as -levent_core -levent_extra -levent_pthreads -lhiredis -lpq -lyaml \
+LDLIBS := -Wl,--as-needed -lpaho-mqtt3as -levent_core -levent_extra -levent_pthreads -lhiredis -lpq -lrdkafka -lyaml \
 	-lxxhash -lm -pthread
 PGINCLUDE := /usr/include/postgresql
 CPPFLAGS += -isystem $(PGINCLUDE)
@@ -204,6 +204,15 @@ demo: ## Run everything privately on this machine and watch it; DEMO_SECONDS=20 
 	infra/deps.sh build demo
 	$(MAKE) --no-print-directory all
 	infra/demo/demo.py
+
+# Apache Kafka for tests and the demo, once; infra/kafka/pom.xml names the release.
+.PHONY: kafka-jars
+kafka-jars: $(O)/kafka/.complete ## Copy the jars of Apache Kafka into build/kafka
+$(O)/kafka/.complete: infra/kafka/pom.xml
+	infra/deps.sh kafka
+	rm -rf $(@D)
+	mvn -B -q -f $< dependency:copy-dependencies -DincludeScope=runtime -DoutputDirectory=$(abspath $(@D))
+	@touch $@
 
 test: ## Build and run all tests; SUITE="unit fuzz" for some (SUITE=help lists them)
 	infra/deps.sh
