@@ -37,6 +37,8 @@ static const struct {
 } transports[] = {
 	{"mqtt", &lt_bus_mqtt_ops},
 	{"mqtts", &lt_bus_mqtt_ops},
+	{"kafka", &lt_bus_kafka_ops},
+	{"kafkas", &lt_bus_kafka_ops},
 	{"mem", &lt_bus_mem_ops},
 };
 
@@ -72,7 +74,8 @@ struct lt_bus *lt_bus_new(const struct lt_bus_conf *conf, const struct lt_bus_op
 	if (!ops) {
 		lt_fail(err, LT_ECONF, LT_CLS_CONFIG, "bus.new",
 			"bus.url: unknown scheme '%s'; known are mqtt://host:port, "
-			"mqtts://host:port and mem://name",
+			"mqtts://host:port, kafka://host:port,host:port,..., kafkas://... and "
+			"mem://name",
 			url.scheme);
 		return NULL;
 	}
@@ -131,6 +134,12 @@ void lt_bus_done(struct lt_bus *b, struct lt_bus_msg *m)
 size_t lt_bus_inflight(const struct lt_bus *b)
 {
 	return b->ops->inflight(b);
+}
+
+void lt_bus_seek(struct lt_bus *b, const struct lt_bus_span *parts, size_t n)
+{
+	if (b->ops->seek)
+		b->ops->seek(b, parts, n);
 }
 
 void lt_bus_stop_reading(struct lt_bus *b)

@@ -227,6 +227,11 @@ static void ask(struct relay *r)
 
 struct relay *relay_new(int target_port)
 {
+	return relay_new_at(0, target_port);
+}
+
+struct relay *relay_new_at(int port, int target_port)
+{
 	struct relay *r = calloc(1, sizeof(*r));
 	struct sockaddr_in a;
 	socklen_t len = sizeof(a);
@@ -234,7 +239,7 @@ struct relay *relay_new(int target_port)
 	if (!r || pipe(r->wake) < 0)
 		die("relay: pipe");
 	r->target_port = target_port;
-	r->listener = listen_on(0);
+	r->listener = listen_on(port);
 	if (getsockname(r->listener, (struct sockaddr *)&a, &len) < 0)
 		die("relay: getsockname");
 	r->port = ntohs(a.sin_port);

@@ -14,8 +14,10 @@ struct lt_log_conf {
 	int format; /* enum lt_log_format */
 };
 
+enum lt_kafka_rebalance { LT_REBALANCE_COOPERATIVE = 0, LT_REBALANCE_EAGER };
+
 struct lt_bus_conf {
-	char *url;           /* mqtt://host:port, mqtts://host:port, mem:// */
+	char *url;           /* mqtt(s)://host:port, kafka(s)://host:port,..., mem:// */
 	char *prefix;        /* topic prefix, "latido/v1" */
 	int64_t queue_bytes; /* received and not yet done */
 	struct {
@@ -31,6 +33,26 @@ struct lt_bus_conf {
 		int64_t connect_timeout_ms;
 		int64_t max_inflight; /* publishes not yet acknowledged */
 	} mqtt;
+	struct {
+		char *topic;            /* events */
+		char *deadletter_topic; /* what could not be decoded */
+		char *alerts_topic;
+		char *group;       /* empty: latido-<comp> */
+		int start;         /* group without a position: 0 = earliest, 1 = latest */
+		int rebalance;     /* enum lt_kafka_rebalance */
+		char *compression; /* librdkafka's names */
+		int64_t linger_ms;
+		int64_t session_timeout_ms;
+		int64_t max_inflight; /* publishes not yet acknowledged */
+		char *username;       /* empty: no SASL */
+		char *password;       /* secret */
+		char *sasl_mechanism;
+		char *ca_file;
+		char *cert_file;
+		char *key_file;
+		bool verify_hostname;
+		struct lt_conf_map properties; /* librdkafka's, last word */
+	} kafka;
 	int64_t backoff_base_ms;
 	int64_t backoff_cap_ms;
 };
