@@ -12,6 +12,7 @@
 #include "latido/stats.h"
 #include "parking.h"
 #include "sink_thread.h"
+#include "spans.h"
 
 #define POLL_MAX      64  /* messages a call of lt_bus_poll() */
 #define POLL_BUDGET   512 /* messages a turn of the loop, so that timers and jobs get theirs */
@@ -35,6 +36,11 @@ struct lt_consumer {
 	struct lt_parking parking;
 	char asked_source[LT_SOURCE_MAX + 1]; /* of the FIND_SHAPE job under way */
 	struct lt_deadletters letters;
+	/* for sinks that keep their positions */
+	bool positions;
+	struct lt_spans seen;
+	struct lt_spans unplaced; /* assigned, position not known yet */
+	struct lt_spans asked;    /* of the POSITIONS job under way */
 
 	struct lt_timer more, linger, retry, tick, park, drain_limit;
 	struct lt_backoff backoff;
@@ -194,6 +200,10 @@ static void take(struct lt_consumer *c, struct lt_bus_msg *m)
 
 	lt_counter_add(&stats.messages, 1);
 	lt_counter_add(&stats.bytes, m->size);
+	if (c->positions && !lt_spans_take(&c->seen, c->filling, m)) {
+		lt_bus_done(c->bus, m);
+		return;
+	}
 	if (lt_origin_from_topic(&origin, c->opt.conf->bus.prefix, m->topic, &err) < 0) {
 		reject(c, m, LT_REASON_SOURCE_MISMATCH, err.msg);
 		return;
@@ -243,7 +253,10 @@ static bool batch_due(const struct lt_consumer *c)
 {
 	const struct lt_fill *f = c->filling;
 
-	if (f->batch.n == 0)
+	if (lt_fill_empty(f))
+		return false;
+	/* A position moves past a message only when that is stored or its dead letter is. */
+	if (c->positions && !(lt_deadletters_empty(&c->letters) && c->parking.n == 0))
 		return false;
 	return c->draining || !has_room(c) ||
 	       lt_mono_ns() - f->oldest_mono_ns >= c->opt.batch->linger_ms * LT_NS_PER_MS;
@@ -258,7 +271,7 @@ static void put(struct lt_consumer *c)
 
 static bool work_left(const struct lt_consumer *c)
 {
-	return c->putting || c->filling->batch.n || !c->bus_empty || c->parking.n;
+	return c->putting || !lt_fill_empty(c->filling) || !c->bus_empty || c->parking.n;
 }
 
 /* Gives the idle sink its next job, the most urgent first. */
@@ -276,8 +289,16 @@ static void next_job(struct lt_consumer *c)
 		return;
 	if (!c->open) {
 		lt_sink_thread_submit(&c->thread, LT_JOB_OPEN, NULL, 0);
+	} else if (c->unplaced.n) {
+		struct lt_spans idle = c->asked;
+
+		c->asked = c->unplaced;
+		c->unplaced = idle;
+		c->unplaced.n = 0;
+		lt_sink_thread_ask(&c->thread, c->asked.items, c->asked.n);
 	} else if (c->putting) {
-		put(c);
+		if (!c->positions || lt_deadletters_empty(&c->letters))
+			put(c);
 	} else if (c->parking.n_due && (p = lt_parking_unasked(&c->parking))) {
 		uint64_t hash = p->hash;
 
@@ -323,6 +344,8 @@ static void expire_parked(struct lt_consumer *c, int64_t mono_ns)
 
 static void pump(struct lt_consumer *c)
 {
+	int64_t linger_ns;
+
 	if (c->ended)
 		return;
 	fill_from_bus(c);
@@ -332,10 +355,12 @@ static void pump(struct lt_consumer *c)
 	/* next_job() may have swapped the batches and so made room. */
 	if (!c->bus_empty && may_read(c))
 		lt_timer_start_ns(&c->more, 0);
-	if (c->filling->batch.n && !batch_due(c) && !lt_timer_pending(&c->linger))
-		lt_timer_start_ns(&c->linger, c->filling->oldest_mono_ns +
-						      c->opt.batch->linger_ms * LT_NS_PER_MS -
-						      lt_mono_ns());
+	linger_ns =
+		c->filling->oldest_mono_ns + c->opt.batch->linger_ms * LT_NS_PER_MS - lt_mono_ns();
+	/* Not when it is over and something else than time is waited for. */
+	if (!lt_fill_empty(c->filling) && linger_ns > 0 && !batch_due(c) &&
+		!lt_timer_pending(&c->linger))
+		lt_timer_start_ns(&c->linger, linger_ns);
 	lt_gauge_set(&stats.filling, (int64_t)c->filling->batch.n);
 	lt_gauge_set(&stats.parking, (int64_t)c->parking.n);
 	if (c->draining && c->flushed && !work_left(c) && lt_deadletters_empty(&c->letters) &&
@@ -377,7 +402,7 @@ static void put_done(struct lt_consumer *c, const struct lt_job *job)
 		m = lt_fill_poison(c->putting, job->bad);
 		if (m)
 			reject(c, m, LT_REASON_CONFLICT, job->err.msg);
-		if (c->putting->batch.n)
+		if (!lt_fill_empty(c->putting))
 			return; /* the rest is put again */
 	} else if (job->rc < 0) {
 		sink_failed(c, &job->err);
@@ -456,6 +481,16 @@ static void on_job(void *arg, struct lt_job *job)
 		break;
 	case LT_JOB_TICK:
 		break;
+	case LT_JOB_POSITIONS:
+		if (job->rc < 0) {
+			for (size_t i = 0; i < job->n_parts; i++)
+				lt_spans_add(&c->unplaced, &job->parts[i]);
+			sink_failed(c, &job->err);
+			break;
+		}
+		lt_spans_seek(&c->seen, c->filling, c->putting, job->parts, job->n_parts);
+		lt_bus_seek(c->bus, job->parts, job->n_parts);
+		break;
 	case LT_JOB_FLUSH:
 		if (job->rc < 0)
 			sink_failed(c, &job->err);
@@ -463,7 +498,8 @@ static void on_job(void *arg, struct lt_job *job)
 			c->flushed = true;
 		break;
 	}
-	if (job->rc == LT_OK && job->type != LT_JOB_FIND_SHAPE && job->type != LT_JOB_FLUSH)
+	if (job->rc == LT_OK && job->type != LT_JOB_FIND_SHAPE && job->type != LT_JOB_FLUSH &&
+		job->type != LT_JOB_POSITIONS)
 		schedule_tick(c, job);
 	pump(c);
 }
@@ -537,6 +573,24 @@ static void on_delivered(void *arg, uint64_t token, int code, const struct lt_er
 	pump(c);
 }
 
+static void on_assigned(void *arg, const struct lt_bus_span *parts, size_t n)
+{
+	struct lt_consumer *c = arg;
+
+	for (size_t i = 0; i < n; i++)
+		lt_spans_add(&c->unplaced, &parts[i]);
+	pump(c);
+}
+
+static void on_lost(void *arg, const struct lt_bus_span *gap)
+{
+	struct lt_consumer *c = arg;
+
+	if (c->positions)
+		lt_spans_lost(&c->seen, c->filling, gap);
+	pump(c);
+}
+
 /* ---- life ---- */
 
 struct lt_consumer *lt_consumer_new(
@@ -555,6 +609,9 @@ struct lt_consumer *lt_consumer_new(
 		.topics = (const char *const *)c->topics,
 		.n_topics = opt->backlog ? 3 : 2};
 
+	if (opt->sink->positions)
+		handler.assigned = on_assigned;
+	handler.lost = on_lost;
 	c->opt = *opt;
 	c->loop = loop;
 	lt_fill_init(&c->fills[0]);
@@ -582,6 +639,7 @@ struct lt_consumer *lt_consumer_new(
 	c->bus = lt_bus_new(&conf->bus, &bus, &handler, loop, err);
 	if (!c->bus)
 		goto fail;
+	c->positions = opt->sink->positions && (lt_bus_caps(c->bus) & LT_BUS_PARTITIONS);
 	lt_deadletters_init(&c->letters, c->bus, conf->bus.prefix, opt->comp, stats.rejected,
 		&stats.refused_letters);
 	stats_shapes = c->shapes;
@@ -628,6 +686,9 @@ void lt_consumer_free(struct lt_consumer *c)
 		}
 		lt_deadletters_fini(&c->letters);
 	}
+	lt_spans_fini(&c->seen);
+	lt_spans_fini(&c->unplaced);
+	lt_spans_fini(&c->asked);
 	lt_fill_fini(&c->fills[0], c->bus);
 	lt_fill_fini(&c->fills[1], c->bus);
 	lt_bus_free(c->bus);

@@ -199,6 +199,9 @@ static int put_once(struct lt_sink_pg *s, const struct lt_batch *b, size_t *bad,
 	if (rc != LT_OK)
 		return rc;
 	*bad = b->n;
+	rc = lt_pg_positions_stage(s, b, err);
+	if (rc != LT_OK)
+		return rc;
 	rc = lt_pg_stage(s, b, lt_wall_ns(), err);
 	if (rc == LT_OK) {
 		began_ns = lt_mono_ns();
@@ -209,6 +212,7 @@ static int put_once(struct lt_sink_pg *s, const struct lt_batch *b, size_t *bad,
 	if (rc == LT_ECONFLICT)
 		lt_pg_reload(s);
 	lt_pg_unstage(s, rc == LT_OK);
+	lt_pg_positions_done(s, rc);
 	return rc;
 }
 
@@ -411,6 +415,8 @@ static void pg_fini(struct lt_sink *sink)
 
 	lt_pg_close(&s->pg);
 	lt_pg_forget(s);
+	lt_pg_positions_fini(s);
+	free(s->bus_gaps);
 	lt_pg_gaps_fini(&s->gaps);
 	for (size_t i = 0; i < LT_ARRAY_LEN(s->param); i++)
 		lt_buf_fini(&s->param[i]);
@@ -433,6 +439,7 @@ const struct lt_sink_ops lt_sink_pg_ops = {
 	.put = pg_put,
 	.tick = pg_tick,
 	.find_shape = pg_find_shape,
+	.positions = lt_pg_positions,
 	.flush = pg_flush,
 	.fini = pg_fini,
 };

@@ -20,6 +20,15 @@
 struct lt_batch {
 	struct lt_event **events; /* in order of arrival; none is NULL */
 	size_t n;
+	/*
+	 * For sinks with positions(), on a bus with LT_BUS_PARTITIONS: what of each partition the
+	 * batch stands for, with the messages that gave no event; at most one span a partition.
+	 * Such a batch may have no events at all. Event e comes from e->msg->log, partition, offset.
+	 */
+	struct lt_bus_span *spans;
+	size_t n_spans;
+	struct lt_bus_span *gaps; /* as handler.lost() of the bus told them, in order */
+	size_t n_gaps;
 };
 
 struct lt_sink;
@@ -47,6 +56,10 @@ struct lt_sink_ops {
 	/* The bytes of an announced shape, from what the sink keeps. LT_EAGAIN = not known. May be NULL. */
 	int (*find_shape)(
 		struct lt_sink *s, uint64_t hash, struct lt_buf *bytes, struct lt_err *err);
+	/* The sink keeps where to read on, and moves it in put() together with the events. Sets
+	 * .first of each part; < 0: nothing known of this one. NULL: the bus keeps it. */
+	int (*positions)(
+		struct lt_sink *s, struct lt_bus_span *parts, size_t n, struct lt_err *err);
 	/* Last call on the sink's thread, draining: finish deferred writes. May be NULL. */
 	int (*flush)(struct lt_sink *s, struct lt_err *err);
 	void (*fini)(struct lt_sink *
