@@ -6,7 +6,8 @@
 
 #include "cli.h"
 
-static const struct cli_command *const commands[] = {&cli_tap, &cli_top, &cli_nodes};
+static const struct cli_command *const commands[] = {
+	&cli_tap, &cli_top, &cli_nodes, &cli_topics, &cli_deadletter};
 
 static void usage(FILE *out)
 {
