@@ -109,7 +109,8 @@ void assert_sequence(const struct peer *p, const char *on, int from, int to)
 
 int bus_suite_main(const struct CMUnitTest *tests, size_t n, int argc, char **argv)
 {
-	static const struct bus_impl *const impls[] = {&bus_impl_mem, &bus_impl_mqtt};
+	static const struct bus_impl *const impls[] = {
+		&bus_impl_mem, &bus_impl_mqtt, &bus_impl_kafka};
 	const char *only = getenv("LT_TEST_BUS");
 	int failed = 0;
 
