@@ -38,6 +38,10 @@ endif
 ALL_CFLAGS = -std=gnu17 $(WARN) $(CFLAGS) $(SANFLAGS) -pthread -fno-common
 LDLIBS := -Wl,--as-needed -lpaho-mqtt3as -levent_core -levent_extra -levent_pthreads -lhiredis -lpq -lrdkafka -lyaml \
 	-lxxhash -lm -pthread
+# lib/core/tsan_c11.c, which only librdkafka refers to.
+ifeq ($(SANITIZE),thread)
+LDLIBS += -Wl,-u,thrd_create
+endif
 PGINCLUDE := /usr/include/postgresql
 CPPFLAGS += -isystem $(PGINCLUDE)
 
