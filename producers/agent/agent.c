@@ -42,6 +42,7 @@ struct agent {
 	struct lt_bus *bus;
 	struct lt_complaint bus_complaint;
 	bool connected;
+	bool retains; /* the bus keeps a status; elsewhere none is sent */
 	bool birth_due;
 	int64_t conn_us; /* names this connection, in birth and will */
 	/* The shape that this connection has seen, and when; shape: announced. */
@@ -171,7 +172,7 @@ static void check_drained(struct agent *a)
 		return;
 	if (lt_agent_queue_events(a->queue) > 0)
 		return; /* a broker that is away may come back within the limit */
-	if (a->connected && !a->offline_sent) {
+	if (a->connected && a->retains && !a->offline_sent) {
 		a->offline_sent = publish_status(a, "offline", TOKEN_OFFLINE);
 		return; /* on_delivered() or writable() comes back here */
 	}
@@ -199,7 +200,7 @@ static void on_drain_limit(void *arg)
 	}
 	/* A regular disconnect sends no will: without this the retained status would say online for
 	 * ever. */
-	if (!a->limit_reached && a->connected) {
+	if (!a->limit_reached && a->connected && a->retains) {
 		a->limit_reached = true;
 		if (!a->offline_sent)
 			a->offline_sent = publish_status(a, "offline", TOKEN_OFFLINE);
@@ -304,7 +305,7 @@ static void on_state(void *arg, bool connected, bool resumed, const struct lt_er
 	lt_log(LT_INFO, "bus_connected", LT_S("url", a->ctx->conf->bus.url),
 		LT_S("session", resumed ? "resumed" : "new"),
 		LT_U("queued", lt_agent_queue_events(a->queue)));
-	a->birth_due = !a->leaving && !a->offline_sent;
+	a->birth_due = a->retains && !a->leaving && !a->offline_sent;
 	a->announced_hash = 0;
 	publish(a);
 }
@@ -445,6 +446,7 @@ int lt_agent_start(struct lt_ctx *ctx, struct lt_err *err)
 	a->bus = lt_bus_new(&ctx->conf->bus, &options, &handler, &ctx->loop, err);
 	if (!a->bus)
 		return LT_ECONF;
+	a->retains = lt_bus_caps(a->bus) & LT_BUS_RETAIN;
 	lt_ready_set(lt_bus_name(a->bus), false, "connecting");
 	rc = lt_bus_open(a->bus, err);
 	if (rc != LT_OK)
