@@ -12,8 +12,9 @@
 /*
  * The transport. Implementations (mem, mqtt, kafka) sit behind one table; programs use the
  * lt_bus_*() functions only. Addresses are the MQTT topics of design.md section 3 on every bus:
- * the Kafka transport maps them to its own topics and keys and back (lib/bus/bus_kafka_map.c). Everything here runs on the loop's thread; client
- * library threads only push into bounded queues and wake the loop.
+ * the Kafka transport maps them to its own topics and keys and back (lib/bus/bus_kafka_map.c).
+ * Everything here runs on the loop's thread; client library threads only push into bounded queues
+ * and wake the loop.
  */
 
 struct lt_bus;
