@@ -11,6 +11,7 @@ follow); the exit code is 1 when anything failed. Environment:
     FUZZ_SECONDS      how long each fuzz target runs (default 15)
     JOBS              parallel jobs (default: number of processors)
     SKIPS_AS_FAILS=1  a skipped test counts as a failed one; so does CI=true
+    LATIDO_FULL=1     the tests with Kafka kill more often, under more load (about ten minutes more)
 """
 
 import atexit
@@ -218,7 +219,8 @@ SUITES = [
     Suite("contract-asan", binaries("asan", "tests-bin"), cmocka_jobs("contract", "asan")),
     Suite("contract-tsan", binaries("tsan", "tests-bin"), cmocka_jobs("contract", "tsan")),
     Suite("fuzz", [["fuzz-bin"]], fuzz_jobs),
-    Suite("integration-release", binaries("release", "all", "tests-bin", "tools-bin"), pytest_jobs("release")),
+    Suite("integration-release", binaries("release", "all", "tests-bin", "tools-bin", "kafka-jars"),
+          pytest_jobs("release")),
     Suite("integration-asan", binaries("asan", "all", "tests-bin", "tools-bin"), pytest_jobs("asan", "not once")),
     Suite("integration-tsan", binaries("tsan", "all", "tests-bin"), pytest_jobs("tsan", "threaded and not once")),
 ]

@@ -81,6 +81,7 @@ def test_contract_on_mosquitto(name, servers_folder, tmp_path):
     assert "[       OK ]" in text  # not skipped
 
 
+@pytest.mark.once  # on the other builds the mock cluster of tests/contract/bus_kafka_mock_test.c
 @pytest.mark.parametrize("name", ["bus_test", "bus_flow_test"])
 def test_contract_on_kafka(name, servers_folder, tmp_path):
     with Kafka(servers_folder, relay=True) as kafka:

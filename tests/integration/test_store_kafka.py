@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""latido-store reading Kafka: every event is stored once, whatever dies."""
+"""latido-store reading Kafka: every event is stored once, whatever dies.
+
+LATIDO_FULL=1: more events and more deaths; the same scenarios.
+"""
 
 import os
 import random
@@ -13,6 +16,9 @@ import servers
 from conftest import BIN
 from kafka import Kafka
 
+pytestmark = pytest.mark.once
+
+FULL = os.environ.get("LATIDO_FULL") == "1"
 TOOLS = os.path.join(os.path.dirname(BIN), "tools")
 VALUES = 20
 EPOCH = 1763700000000000
@@ -197,15 +203,15 @@ def deadletters(site):
 
 
 @pytest.mark.parametrize("rebalance", ["cooperative", "eager"])
-def test_once_each_under_thirty_kills(site, rebalance):
-    sources, events = 50, 1000
+def test_once_each_under_kills(site, rebalance):
+    sources, events, kills = (50, 1000, 30) if FULL else (50, 250, 8)
     site.rebalance = rebalance
     site.topics()
     store = site.store()
     store.wait_ready()
     load = site.load(sources, events)
     rng = random.Random(1)
-    for i in range(30):
+    for i in range(kills):
         # At a random point of its work: after so many rows more.
         goal = min(site.stored() + rng.randrange(1, 1500), sources * events)
         site.wait_stored(goal)
@@ -221,14 +227,14 @@ def test_once_each_under_thirty_kills(site, rebalance):
 @pytest.mark.parametrize("rebalance", ["cooperative", "eager"])
 def test_once_each_while_stores_join_and_leave(site, rebalance):
     """Two and three at a time; some leave regularly, some are killed."""
-    sources, events = 40, 1500
+    sources, events, rounds = (40, 1500, 12) if FULL else (40, 600, 5)
     site.rebalance = rebalance
     site.topics()
     rng = random.Random(2)
     running = [site.store("first")]
     running[0].wait_ready()
     load = site.load(sources, events)
-    for i in range(12):
+    for i in range(rounds):
         site.wait_stored(min(site.stored() + rng.randrange(500, 3000), sources * events))
         if len(running) < 3:
             running.append(site.store(f"more{i}"))
@@ -245,12 +251,12 @@ def test_once_each_while_stores_join_and_leave(site, rebalance):
 
 def test_once_each_with_a_zombie(site):
     """A store is stopped beyond its session timeout, another takes over, then it goes on."""
-    sources, events = 40, 1500
+    sources, events, rounds = (40, 1500, 3) if FULL else (40, 1000, 1)
     site.topics()
     zombie = site.store("zombie")
     zombie.wait_ready()
     load = site.load(sources, events)
-    for round_ in range(3):
+    for round_ in range(rounds):
         site.wait_stored(min((round_ + 1) * 8000, sources * events))
         os.kill(zombie.pid, 19)  # SIGSTOP
         other = site.store(f"other{round_}")
@@ -266,12 +272,12 @@ def test_once_each_with_a_zombie(site):
 
 
 def test_once_each_when_postgres_is_killed(site):
-    sources, events = 40, 1000
+    sources, events, kills = (40, 1000, 6) if FULL else (40, 500, 3)
     site.topics()
     site.store().wait_ready()
     load = site.load(sources, events)
     rng = random.Random(3)
-    for _ in range(6):
+    for _ in range(kills):
         site.wait_stored(min(site.stored() + rng.randrange(1000, 5000), sources * events))
         time.sleep(rng.random() * 0.05)
         site.postgres.kill(children=False)
@@ -282,13 +288,13 @@ def test_once_each_when_postgres_is_killed(site):
 
 
 def test_once_each_when_the_leader_is_killed(servers_folder, write_config, run_program, tmp_path):
-    sources, events = 40, 1000
+    sources, events, leaders = (40, 1000, 3) if FULL else (40, 500, 2)
     with Kafka(servers_folder, brokers=3) as kafka, servers.Postgres(servers_folder) as postgres:
         site = Site(kafka, postgres, write_config, run_program, tmp_path)
         site.topics(3)
         site.store().wait_ready()
         load = site.load(sources, events)
-        for partition in range(3):
+        for partition in range(leaders):
             site.wait_stored(min(site.stored() + 4000, sources * events))
             leader = kafka.leader("latido.metrics", partition)
             leader.kill()
@@ -324,6 +330,30 @@ def test_once_each_when_the_network_is_cut(servers_folder, write_config, run_pro
         finish(load)
         site.wait_stored(sources * events)
         site.check(sources, events)
+
+
+def test_agent_to_postgres(site, run_program):
+    """The agent's numbered events, all of them; Kafka has no status that it could keep."""
+    site.topics(3)
+    store = site.store()
+    store.wait_ready()
+    agent = run_program("latido-agent", config=site.write_config({
+        "bus": {"url": site.kafka.url},
+        "agent": {"source": "one", "interval": "200ms", "admin": f"127.0.0.1:{servers.free_port()}"}}, "agent.yaml"))
+    agent.wait_ready()
+    site.wait_stored(10)
+    agent.terminate()  # exits 0
+    drained = agent.logged("drained")[0]
+    last = int(drained["seq"])
+    assert last >= 10
+    site.wait_stored(last)
+    site.check(1, last)
+    assert site.postgres.sql("SELECT DISTINCT epoch FROM epoch") == [(drained["epoch"],)]
+    # Nothing else went into the log, and nothing was refused on the way.
+    servers.wait_until(lambda: site.positions() == last, 30, "the position is behind the last event")
+    assert not agent.logged("status_refused") and not agent.logged("event_refused")
+    assert store.metrics().value("latido_consumer_rejected_total") == 0
+    store.terminate()
 
 
 def test_rebalance_does_not_stall_what_stays(site):
