@@ -7,7 +7,7 @@
 #include "cli.h"
 
 static const struct cli_command *const commands[] = {
-	&cli_tap, &cli_top, &cli_nodes, &cli_topics, &cli_deadletter};
+	&cli_tap, &cli_top, &cli_nodes, &cli_topics, &cli_deadletter, &cli_spool, &cli_gaps};
 
 static void usage(FILE *out)
 {
