@@ -10,6 +10,7 @@
 #include "latido/daemon.h"
 #include "latido/log.h"
 #include "latido/stats.h"
+#include "outbox.h"
 #include "parking.h"
 #include "sink_thread.h"
 #include "spans.h"
@@ -41,6 +42,7 @@ struct lt_consumer {
 	struct lt_spans seen;
 	struct lt_spans unplaced; /* assigned, position not known yet */
 	struct lt_spans asked;    /* of the POSITIONS job under way */
+	struct lt_outbox *outbox;
 
 	struct lt_timer more, linger, retry, tick, park, drain_limit;
 	struct lt_backoff backoff;
@@ -204,6 +206,7 @@ static void take(struct lt_consumer *c, struct lt_bus_msg *m)
 		lt_bus_done(c->bus, m);
 		return;
 	}
+	lt_outbox_earn(c->outbox, 1);
 	if (lt_origin_from_topic(&origin, c->opt.conf->bus.prefix, m->topic, &err) < 0) {
 		reject(c, m, LT_REASON_SOURCE_MISMATCH, err.msg);
 		return;
@@ -328,6 +331,7 @@ static void end_drain(struct lt_consumer *c, bool complete)
 					       (c->putting ? c->putting->batch.n : 0) +
 					       c->parking.n),
 			LT_S("deadletters", lt_deadletters_empty(&c->letters) ? "sent" : "unsent"));
+	lt_outbox_flush(c->outbox, true);
 	c->opt.drained(c->opt.arg, complete);
 }
 
@@ -563,6 +567,7 @@ static void on_writable(void *arg)
 	struct lt_consumer *c = arg;
 
 	lt_deadletters_send(&c->letters);
+	lt_outbox_flush(c->outbox, false);
 }
 
 static void on_delivered(void *arg, uint64_t token, int code, const struct lt_err *err)
@@ -634,6 +639,8 @@ struct lt_consumer *lt_consumer_new(
 
 	c->sink = lt_calloc(1, opt->sink->size);
 	c->sink->ops = opt->sink;
+	c->outbox = lt_outbox_new(loop);
+	c->sink->outbox = c->outbox;
 	if (c->sink->ops->init(c->sink, conf, err) < 0)
 		goto fail;
 	c->bus = lt_bus_new(&conf->bus, &bus, &handler, loop, err);
@@ -642,6 +649,8 @@ struct lt_consumer *lt_consumer_new(
 	c->positions = opt->sink->positions && (lt_bus_caps(c->bus) & LT_BUS_PARTITIONS);
 	lt_deadletters_init(&c->letters, c->bus, conf->bus.prefix, opt->comp, stats.rejected,
 		&stats.refused_letters);
+	lt_outbox_bus(c->outbox, c->bus);
+	lt_outbox_stats(c->outbox);
 	stats_shapes = c->shapes;
 	lt_stats_add(stat_table, LT_ARRAY_LEN(stat_table));
 	return c;
@@ -691,10 +700,13 @@ void lt_consumer_free(struct lt_consumer *c)
 	lt_spans_fini(&c->asked);
 	lt_fill_fini(&c->fills[0], c->bus);
 	lt_fill_fini(&c->fills[1], c->bus);
+	if (c->outbox)
+		lt_outbox_bus(c->outbox, NULL);
 	lt_bus_free(c->bus);
 	if (c->sink)
 		c->sink->ops->fini(c->sink);
 	free(c->sink);
+	lt_outbox_free(c->outbox);
 	if (stats_shapes == c->shapes)
 		stats_shapes = NULL;
 	lt_shapes_free(c->shapes);

@@ -209,6 +209,8 @@ static int put_once(struct lt_sink_pg *s, const struct lt_batch *b, size_t *bad,
 		if (rc == LT_OK)
 			count(s, began_ns);
 	}
+	if (rc == LT_OK)
+		lt_pg_acknowledge(s);
 	if (rc == LT_ECONFLICT)
 		lt_pg_reload(s);
 	lt_pg_unstage(s, rc == LT_OK);

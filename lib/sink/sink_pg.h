@@ -28,6 +28,7 @@ struct lt_pg_source {
 	bool seen; /* last_seen_ns is newer than what the table has */
 	bool asked;
 	int64_t last_seen_ns;
+	int64_t top_epoch; /* highest met: only that one is acknowledged */
 };
 
 /** struct lt_pg_epoch - a row of tables epoch and progress */
@@ -179,6 +180,11 @@ int lt_pg_partitions_ahead(struct lt_sink_pg *s, struct lt_err *err);
 int lt_pg_retention(struct lt_sink_pg *s, bool *more, struct lt_err *err);
 /** lt_pg_expire_rest() - strays, shapes and epochs that are over. */
 int lt_pg_expire_rest(struct lt_sink_pg *s, struct lt_err *err);
+
+/* ---- pg_ack.c ---- */
+
+/** lt_pg_acknowledge() - after COMMIT, before lt_pg_unstage(): tell the sources of the batch. */
+void lt_pg_acknowledge(struct lt_sink_pg *s);
 
 /* ---- pg_migrate.c ---- */
 

@@ -66,7 +66,16 @@ struct lt_agent_conf {
 	int encoding;
 	int shape;
 	int64_t announce_interval_ms;
-	int64_t queue_max_bytes; /* events not yet acknowledged by the broker */
+	int64_t queue_max_bytes; /* without a spool: events not yet acknowledged by the broker */
+	struct {
+		char *dir; /* empty: no spool */
+		int64_t max_bytes;
+		int64_t max_age_ms;
+		int64_t memory_bytes;
+		int sync; /* enum lt_spool_sync */
+		int64_t sync_interval_ms;
+	} spool;
+	int64_t backlog_rate; /* events a second */
 	int64_t drain_timeout_ms;
 	char *admin;                    /* listen address, empty = none */
 	char *procfs;                   /* "/proc" */

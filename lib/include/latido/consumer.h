@@ -32,6 +32,18 @@ struct lt_batch {
 };
 
 struct lt_sink;
+struct lt_outbox;
+
+/**
+ * lt_outbox_put() - publish something about what was made durable (retained, QoS 1)
+ *
+ * For a sink's own news: an acknowledgement to each source. From any thread, never blocks. A
+ * message that still waits is replaced by a newer one for the same topic; they leave in order of
+ * their first arrival, a tenth of a second apart for a topic, and altogether at most one for every
+ * LT_OUTBOX_SHARE messages that were consumed, so that answers never load the broker.
+ */
+void lt_outbox_put(struct lt_outbox *b, const char *topic, const void *data, size_t size);
+#define LT_OUTBOX_SHARE 12
 
 /**
  * struct lt_sink_ops - a place where events are made durable
@@ -70,6 +82,8 @@ struct lt_sink {
 	const struct lt_sink_ops *ops;
 	/* Abort what blocks (cancel a statement, close a socket); any thread. Set by init, may be NULL. */
 	void (*interrupt)(struct lt_sink *s);
+	/* Set by the runtime before init; NULL outside of one (tests). */
+	struct lt_outbox *outbox;
 };
 
 struct lt_consumer;
