@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "bus_int.h"
+#include "bus_queue.h"
 #include "latido/mem.h"
 
 struct lt_bus_stats lt_bus_stats;
@@ -85,6 +86,7 @@ struct lt_bus *lt_bus_new(const struct lt_bus_conf *conf, const struct lt_bus_op
 	b->conf = conf;
 	b->handler = *handler;
 	b->loop = loop;
+	b->keep = opt->keep;
 	if (ops->init(b, opt, err) < 0) {
 		lt_bus_free(b);
 		return NULL;
@@ -127,8 +129,24 @@ size_t lt_bus_poll(struct lt_bus *b, struct lt_bus_msg **out, size_t max)
 
 void lt_bus_done(struct lt_bus *b, struct lt_bus_msg *m)
 {
-	if (m)
+	if (!m)
+		return;
+	if (m->kept && b->keep)
+		b->keep->done(b->keep->arg, m->kept);
+	if (m->replayed)
+		free(m);
+	else
 		b->ops->done(b, m);
+}
+
+struct lt_bus_msg *lt_bus_replay(
+	const char *topic, const void *data, size_t size, const char *content_type)
+{
+	struct lt_in *in = lt_in_new(topic, strlen(topic), data, size, content_type,
+		content_type ? strlen(content_type) : 0);
+
+	in->m.replayed = true;
+	return &in->m;
 }
 
 size_t lt_bus_inflight(const struct lt_bus *b)

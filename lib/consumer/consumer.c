@@ -6,6 +6,7 @@
 
 #include "batch.h"
 #include "deadletter.h"
+#include "inbox.h"
 #include "latido/clock.h"
 #include "latido/daemon.h"
 #include "latido/log.h"
@@ -43,6 +44,8 @@ struct lt_consumer {
 	struct lt_spans unplaced; /* assigned, position not known yet */
 	struct lt_spans asked;    /* of the POSITIONS job under way */
 	struct lt_outbox *outbox;
+	struct lt_inbox *inbox; /* NULL = none */
+	struct lt_waker inbox_waker;
 
 	struct lt_timer more, linger, retry, tick, park, drain_limit;
 	struct lt_backoff backoff;
@@ -233,8 +236,15 @@ static void fill_from_bus(struct lt_consumer *c)
 {
 	struct lt_bus_msg *msgs[POLL_MAX];
 	size_t budget = POLL_BUDGET;
+	struct lt_bus_msg *kept;
 
 	c->bus_empty = false;
+	/* First what an earlier life had received and not processed. */
+	while (c->inbox && budget && !c->draining && has_room(c) &&
+		(kept = lt_inbox_next(c->inbox))) {
+		take(c, kept);
+		budget--;
+	}
 	while (budget && may_read(c)) {
 		size_t room = (size_t)c->opt.batch->max_events - c->filling->batch.n;
 		size_t want = budget < POLL_MAX ? budget : POLL_MAX;
@@ -550,6 +560,8 @@ static void on_state(void *arg, bool connected, bool resumed, const struct lt_er
 		lt_log(LT_INFO, "bus_connected", LT_S("url", c->opt.conf->bus.url),
 			LT_S("session", resumed ? "resumed" : "new"));
 		lt_deadletters_send(&c->letters);
+		if (!resumed)
+			lt_outbox_forgotten(c->outbox);
 	} else {
 		lt_complain(&c->bus_complaint,
 			err && err->cls == LT_CLS_CONFIG ? LT_ERROR : LT_WARN, "bus_unavailable",
@@ -560,6 +572,11 @@ static void on_state(void *arg, bool connected, bool resumed, const struct lt_er
 static void on_readable(void *arg)
 {
 	pump(arg);
+}
+
+static void inbox_ready(void *arg)
+{
+	lt_waker_wake(&((struct lt_consumer *)arg)->inbox_waker);
 }
 
 static void on_writable(void *arg)
@@ -643,6 +660,16 @@ struct lt_consumer *lt_consumer_new(
 	c->sink->outbox = c->outbox;
 	if (c->sink->ops->init(c->sink, conf, err) < 0)
 		goto fail;
+	if (opt->inbox_dir && *opt->inbox_dir) {
+		if (lt_waker_init(&c->inbox_waker, loop, on_readable, c, err) < 0)
+			goto fail;
+		c->inbox = lt_inbox_open(opt->inbox_dir, opt->inbox_max_bytes, conf->bus.prefix,
+			inbox_ready, c, err);
+		if (!c->inbox)
+			goto fail;
+		lt_inbox_stats(c->inbox);
+		bus.keep = lt_inbox_keep(c->inbox);
+	}
 	c->bus = lt_bus_new(&conf->bus, &bus, &handler, loop, err);
 	if (!c->bus)
 		goto fail;
@@ -687,6 +714,8 @@ void lt_consumer_free(struct lt_consumer *c)
 	if (!c)
 		return;
 	c->ended = true;
+	if (c->inbox)
+		lt_inbox_freeze(c->inbox);
 	lt_sink_thread_stop(&c->thread);
 	if (c->bus) {
 		while ((p = lt_parking_take(&c->parking, NULL, 0))) {
@@ -706,6 +735,8 @@ void lt_consumer_free(struct lt_consumer *c)
 	if (c->sink)
 		c->sink->ops->fini(c->sink);
 	free(c->sink);
+	lt_inbox_free(c->inbox);
+	lt_waker_fini(&c->inbox_waker);
 	lt_outbox_free(c->outbox);
 	if (stats_shapes == c->shapes)
 		stats_shapes = NULL;

@@ -15,145 +15,173 @@
 #define BUCKETS      4096
 
 struct letter {
-	struct letter *next;        /* in order of arrival */
+	struct letter *next;        /* of those that wait */
 	struct letter *next_bucket; /* same bucket */
 	uint64_t hash;
 	char *topic;
 	struct lt_buf data;
+	bool waiting;
+};
+
+struct letters {
+	struct letter *first, **last;
 };
 
 struct lt_outbox {
 	pthread_mutex_t lock; /* of the letters */
-	struct letter *first, **last;
+	struct letters urgent, normal;
 	struct letter *buckets[BUCKETS];
-	size_t n;
+	size_t n, n_waiting;
 
 	struct lt_bus *bus;
 	struct lt_timer timer;
+	struct lt_buf topic, data; /* of the one being published */
 	double earned;
 	struct lt_complaint complaint;
 	struct lt_counter published, replaced, refused, dropped;
 	struct lt_gauge waiting;
 };
 
-static void unlink_bucket(struct lt_outbox *b, const struct letter *l)
+/* All with the lock. */
+static struct letter **find(struct lt_outbox *b, const char *topic, uint64_t hash)
 {
-	struct letter **at = &b->buckets[l->hash % BUCKETS];
+	struct letter **at = &b->buckets[hash % BUCKETS];
 
-	while (*at != l)
+	while (*at && ((*at)->hash != hash || strcmp((*at)->topic, topic) != 0))
 		at = &(*at)->next_bucket;
-	*at = l->next_bucket;
+	return at;
 }
 
-static struct letter *pop(struct lt_outbox *b)
+static void enqueue(struct lt_outbox *b, struct letters *list, struct letter *l)
 {
-	struct letter *l = b->first;
+	l->waiting = true;
+	l->next = NULL;
+	*list->last = l;
+	list->last = &l->next;
+	b->n_waiting++;
+}
+
+static struct letter *dequeue(struct lt_outbox *b, struct letters *list)
+{
+	struct letter *l = list->first;
 
 	if (!l)
 		return NULL;
-	b->first = l->next;
-	if (!b->first)
-		b->last = &b->first;
-	unlink_bucket(b, l);
-	b->n--;
+	list->first = l->next;
+	if (!list->first)
+		list->last = &list->first;
+	l->waiting = false;
+	b->n_waiting--;
 	return l;
 }
 
-static void letter_free(struct letter *l)
-{
-	if (!l)
-		return;
-	free(l->topic);
-	lt_buf_fini(&l->data);
-	free(l);
-}
-
-void lt_outbox_put(struct lt_outbox *b, const char *topic, const void *data, size_t size)
+void lt_outbox_put(
+	struct lt_outbox *b, const char *topic, const void *data, size_t size, bool urgent)
 {
 	uint64_t hash = XXH3_64bits(topic, strlen(topic));
-	struct letter *l, *old = NULL;
+	struct letter **at, *l;
 
 	pthread_mutex_lock(&b->lock);
-	for (l = b->buckets[hash % BUCKETS]; l; l = l->next_bucket)
-		if (l->hash == hash && strcmp(l->topic, topic) == 0)
-			break;
-	if (l) {
-		lt_counter_add(&b->replaced, 1);
-	} else {
-		l = lt_calloc(1, sizeof(*l));
+	at = find(b, topic, hash);
+	l = *at;
+	if (!l && b->n >= LT_OUTBOX_MAX) {
+		lt_counter_add(&b->dropped, 1);
+		pthread_mutex_unlock(&b->lock);
+		return;
+	}
+	if (!l) {
+		l = *at = lt_calloc(1, sizeof(*l));
 		l->hash = hash;
 		l->topic = lt_strdup(topic);
-		l->next_bucket = b->buckets[hash % BUCKETS];
-		b->buckets[hash % BUCKETS] = l;
-		*b->last = l;
-		b->last = &l->next;
-		if (++b->n > LT_OUTBOX_MAX) {
-			old = pop(b);
-			lt_counter_add(&b->dropped, 1);
-		}
+		b->n++;
 	}
+	if (l->waiting)
+		lt_counter_add(&b->replaced, 1);
+	else
+		enqueue(b, urgent ? &b->urgent : &b->normal, l);
 	lt_buf_reset(&l->data);
 	lt_buf_add(&l->data, data, size);
-	lt_gauge_set(&b->waiting, (int64_t)b->n);
+	lt_gauge_set(&b->waiting, (int64_t)b->n_waiting);
 	pthread_mutex_unlock(&b->lock);
-	letter_free(old);
 }
 
-/* Return: false: the bus takes no more now; the letter is back. */
-static bool send(struct lt_outbox *b, struct letter *l)
+void lt_outbox_forgotten(struct lt_outbox *b)
 {
-	struct lt_err err;
-	int rc = lt_bus_publish(b->bus,
-		&(struct lt_bus_out){.topic = l->topic,
-			.data = l->data.data,
-			.size = l->data.len,
-			.content_type = "application/json",
-			.retain = true,
-			.token = LT_OUTBOX_TOKEN},
-		&err);
+	pthread_mutex_lock(&b->lock);
+	for (size_t i = 0; i < BUCKETS; i++)
+		for (struct letter *l = b->buckets[i]; l; l = l->next_bucket)
+			if (!l->waiting)
+				enqueue(b, &b->urgent, l);
+	pthread_mutex_unlock(&b->lock);
+	lt_outbox_flush(b, false);
+}
 
-	if (rc == LT_EFULL || rc == LT_ESTOPPED) {
-		/* A newer one may have come; the old news need not go then. */
-		pthread_mutex_lock(&b->lock);
-		for (struct letter *x = b->buckets[l->hash % BUCKETS]; x; x = x->next_bucket)
-			if (x->hash == l->hash && strcmp(x->topic, l->topic) == 0) {
-				pthread_mutex_unlock(&b->lock);
-				letter_free(l);
-				return false;
-			}
-		l->next_bucket = b->buckets[l->hash % BUCKETS];
-		b->buckets[l->hash % BUCKETS] = l;
-		l->next = b->first;
-		if (!b->first)
-			b->last = &l->next;
-		b->first = l;
-		b->n++;
-		pthread_mutex_unlock(&b->lock);
-		return false;
+/* Takes the next one that may go. Return: false: there is none. */
+static bool take(struct lt_outbox *b, bool all, bool *paid)
+{
+	struct letter *l;
+
+	pthread_mutex_lock(&b->lock);
+	l = dequeue(b, &b->urgent);
+	*paid = !l;
+	if (!l && (all || b->earned >= 1))
+		l = dequeue(b, &b->normal);
+	if (l) {
+		lt_buf_reset(&b->topic);
+		lt_buf_str(&b->topic, l->topic);
+		lt_buf_reset(&b->data);
+		lt_buf_add(&b->data, l->data.data, l->data.len);
 	}
-	if (rc == LT_OK) {
-		lt_counter_add(&b->published, 1);
-	} else {
-		lt_counter_add(&b->refused, 1);
-		lt_complain(&b->complaint, LT_ERROR, "answer_refused", LT_S("topic", l->topic),
-			LT_S("err", err.msg));
+	lt_gauge_set(&b->waiting, (int64_t)b->n_waiting);
+	pthread_mutex_unlock(&b->lock);
+	return l;
+}
+
+/* The bus takes no more: it waits again, first of all, unless newer news does. */
+static void put_back(struct lt_outbox *b)
+{
+	struct letter *l;
+
+	pthread_mutex_lock(&b->lock);
+	l = *find(b, b->topic.data, XXH3_64bits(b->topic.data, b->topic.len));
+	if (l && !l->waiting) {
+		l->waiting = true;
+		l->next = b->urgent.first;
+		if (!b->urgent.first)
+			b->urgent.last = &l->next;
+		b->urgent.first = l;
+		b->n_waiting++;
 	}
-	letter_free(l);
-	return true;
+	pthread_mutex_unlock(&b->lock);
 }
 
 void lt_outbox_flush(struct lt_outbox *b, bool all)
 {
-	while (b->bus && (all || b->earned >= 1)) {
-		struct letter *l;
+	bool paid;
 
-		pthread_mutex_lock(&b->lock);
-		l = pop(b);
-		lt_gauge_set(&b->waiting, (int64_t)b->n);
-		pthread_mutex_unlock(&b->lock);
-		if (!l || !send(b, l))
+	while (b->bus && take(b, all, &paid)) {
+		struct lt_err err;
+		int rc = lt_bus_publish(b->bus,
+			&(struct lt_bus_out){.topic = b->topic.data,
+				.data = b->data.data,
+				.size = b->data.len,
+				.content_type = "application/json",
+				.retain = true,
+				.token = LT_OUTBOX_TOKEN},
+			&err);
+
+		if (rc == LT_EFULL || rc == LT_ESTOPPED) {
+			put_back(b);
 			return;
-		b->earned -= 1;
+		}
+		b->earned -= paid;
+		if (rc == LT_OK) {
+			lt_counter_add(&b->published, 1);
+		} else {
+			lt_counter_add(&b->refused, 1);
+			lt_complain(&b->complaint, LT_ERROR, "answer_refused",
+				LT_S("topic", b->topic.data), LT_S("err", err.msg));
+		}
 	}
 }
 
@@ -186,7 +214,8 @@ struct lt_outbox *lt_outbox_new(struct lt_loop *loop)
 	struct lt_outbox *b = lt_calloc(1, sizeof(*b));
 
 	pthread_mutex_init(&b->lock, NULL);
-	b->last = &b->first;
+	b->urgent.last = &b->urgent.first;
+	b->normal.last = &b->normal.first;
 	b->earned = EARNED_FIRST;
 	lt_timer_init(&b->timer, loop, on_timer, b);
 	return b;
@@ -198,8 +227,15 @@ void lt_outbox_free(struct lt_outbox *b)
 
 	if (!b)
 		return;
-	while ((l = pop(b)))
-		letter_free(l);
+	for (size_t i = 0; i < BUCKETS; i++)
+		while ((l = b->buckets[i])) {
+			b->buckets[i] = l->next_bucket;
+			free(l->topic);
+			lt_buf_fini(&l->data);
+			free(l);
+		}
+	lt_buf_fini(&b->topic);
+	lt_buf_fini(&b->data);
 	lt_timer_fini(&b->timer);
 	pthread_mutex_destroy(&b->lock);
 	free(b);

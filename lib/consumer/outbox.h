@@ -8,12 +8,14 @@
 /* What a sink wants published, see lt_outbox_put(). All below on the loop's thread. */
 
 #define LT_OUTBOX_TOKEN UINT64_MAX /* of its delivery reports */
-#define LT_OUTBOX_MAX   (1 << 17)  /* topics that wait; beyond, the oldest is dropped and counted */
+#define LT_OUTBOX_MAX   (1 << 17)  /* topics that are known; a further one is dropped and counted */
 
 struct lt_outbox *lt_outbox_new(struct lt_loop *loop);
 void lt_outbox_free(struct lt_outbox *b);
 /** lt_outbox_bus() - where to; NULL: nowhere (any more). */
 void lt_outbox_bus(struct lt_outbox *b, struct lt_bus *bus);
+/** lt_outbox_forgotten() - connected, and the broker did not know our session. */
+void lt_outbox_forgotten(struct lt_outbox *b);
 /** lt_outbox_earn() - @messages were consumed. */
 void lt_outbox_earn(struct lt_outbox *b, size_t messages);
 /** lt_outbox_flush() - publish what may be published; @all: whatever it costs (draining). */

@@ -110,6 +110,8 @@ static int connect_and_check(struct lt_sink_pg *s, struct lt_err *err)
 		rc = lt_pg_schema_apply(&s->pg, list, n, s->conf->store.migrate, &applied, err);
 	if (rc == LT_OK)
 		rc = lt_pg_partitions_ahead(s, err);
+	if (rc == LT_OK)
+		rc = lt_pg_announce(s, err);
 	return rc;
 }
 

@@ -186,6 +186,9 @@ int lt_pg_expire_rest(struct lt_sink_pg *s, struct lt_err *err);
 /** lt_pg_acknowledge() - after COMMIT, before lt_pg_unstage(): tell the sources of the batch. */
 void lt_pg_acknowledge(struct lt_sink_pg *s);
 
+/** lt_pg_announce() - after connecting: what is stored of every source of late. */
+int lt_pg_announce(struct lt_sink_pg *s, struct lt_err *err);
+
 /* ---- pg_migrate.c ---- */
 
 /** lt_pg_schema_apply() - as lt_pg_migrate(), on this connection; @apply false: only check. */

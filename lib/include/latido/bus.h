@@ -63,6 +63,8 @@ struct lt_bus_msg {
 	bool retained;
 	bool redelivered;
 	struct lt_bus_msg *next; /* free for the holder */
+	uint64_t kept;           /* what lt_bus_keep.keep() returned */
+	bool replayed;           /* made by lt_bus_replay() */
 };
 
 /** struct lt_bus_out - one message to publish; borrowed for the call */
@@ -111,12 +113,25 @@ struct lt_bus_handler {
 	void (*lost)(void *arg, const struct lt_bus_span *gap);
 };
 
+/**
+ * struct lt_bus_keep - a log for received messages, written before the broker hears of it
+ * @keep: on a thread of the client library, for QoS 1 and 2; may block for the time of a write.
+ *	Return: a number for done(), or 0: not kept.
+ * @done: from lt_bus_done(), loop thread.
+ */
+struct lt_bus_keep {
+	void *arg;
+	uint64_t (*keep)(void *arg, const struct lt_bus_msg *m);
+	void (*done)(void *arg, uint64_t kept);
+};
+
 struct lt_bus_options {
 	const char *comp;          /* names the client: "latido-<comp>-<host>" unless configured */
 	bool durable;              /* keep the session (subscriptions and queue) over disconnects */
 	const char *const *topics; /* to subscribe, MQTT filters; borrowed for the call */
 	size_t n_topics;
-	bool no_retained; /* do not send retained messages on subscription */
+	bool no_retained;               /* do not send retained messages on subscription */
+	const struct lt_bus_keep *keep; /* NULL = none; borrowed for the life of the bus */
 };
 
 /**
@@ -168,6 +183,10 @@ void lt_bus_done(struct lt_bus *b, struct lt_bus_msg *m);
  */
 void lt_bus_seek(struct lt_bus *b, const struct lt_bus_span *parts, size_t n);
 
+/** lt_bus_replay() - a message that does not come from the bus; given back by lt_bus_done() too. */
+struct lt_bus_msg *lt_bus_replay(
+	const char *topic, const void *data, size_t size, const char *content_type);
+
 /** lt_bus_inflight() - publishes accepted and not yet reported. */
 size_t lt_bus_inflight(const struct lt_bus *b);
 
@@ -206,6 +225,7 @@ struct lt_bus {
 	const struct lt_bus_conf *conf;
 	struct lt_bus_handler handler;
 	struct lt_loop *loop;
+	const struct lt_bus_keep *keep;
 };
 
 #endif

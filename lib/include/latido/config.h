@@ -134,6 +134,8 @@ struct lt_store_conf {
 	int64_t retention_ms;     /* partitions older than this are dropped; 0 = keep all */
 	int64_t partitions_ahead; /* days */
 	bool migrate;             /* apply migrations at start */
+	char *inbox_dir;          /* empty: no inbox */
+	int64_t inbox_max_bytes;
 };
 
 struct lt_config {

@@ -41,8 +41,13 @@ struct lt_outbox;
  * message that still waits is replaced by a newer one for the same topic; they leave in order of
  * their first arrival, a tenth of a second apart for a topic, and altogether at most one for every
  * LT_OUTBOX_SHARE messages that were consumed, so that answers never load the broker.
+ *
+ * The last one of each topic is remembered, and all are published again when the broker has
+ * forgotten our session, and with it, perhaps, what it had retained.
+ * @urgent: ahead of the others and without regard to that share: what a start finds out.
  */
-void lt_outbox_put(struct lt_outbox *b, const char *topic, const void *data, size_t size);
+void lt_outbox_put(
+	struct lt_outbox *b, const char *topic, const void *data, size_t size, bool urgent);
 #define LT_OUTBOX_SHARE 12
 
 /**
@@ -94,7 +99,9 @@ struct lt_consumer_options {
 	const struct lt_batch_conf *batch;
 	int64_t drain_timeout_ms;
 	const struct lt_sink_ops *sink;
-	bool backlog; /* also read .../backlog */
+	bool backlog;          /* also read .../backlog */
+	const char *inbox_dir; /* log of what devices send; NULL or empty = none */
+	int64_t inbox_max_bytes;
 	void *arg;
 	void (*failed)(void *arg, const struct lt_err *err); /* CONFIG or FATAL */
 	void (*drained)(void *arg, bool complete); /* complete: nothing accepted is missing */
