@@ -431,7 +431,8 @@ void lt_spool_stats(struct lt_spool *s)
 			lt_buf_printf(&text, ",%s=\"%s\"",
 				strstr(rows[i].name, "errors") ? "operation" : "reason",
 				rows[i].reason);
-		table[i] = (struct lt_stat){rows[i].name, LT_STAT_GAUGE_FN,
+		table[i] = (struct lt_stat){rows[i].name,
+			strstr(rows[i].name, "_total") ? LT_STAT_COUNTER_FN : LT_STAT_GAUGE_FN,
 			lt_arena_str(&texts, text.data, text.len), rows[i].help, s, rows[i].fn};
 		lt_buf_fini(&text);
 	}

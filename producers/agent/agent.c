@@ -517,7 +517,8 @@ int lt_agent_start(struct lt_ctx *ctx, struct lt_err *err)
 		a->seq = lt_sender_last_seq(a->sender);
 		topic = lt_sender_topic(a->sender);
 		options.topics = &topic;
-		options.n_topics = 1;
+		/* On Kafka the delivery report acknowledges. */
+		options.n_topics = strncmp(ctx->conf->bus.url, "kafka", 5) != 0;
 	}
 	a->queue = lt_agent_queue_new((size_t)a->conf->queue_max_bytes);
 	a->snapshot = lt_snapshot_new((uint32_t)ctx->conf->limits.max_series);

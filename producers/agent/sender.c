@@ -18,6 +18,7 @@
 /* A store with little to do acknowledges seldom. */
 #define STALL_MIN_NS    (30 * LT_NS_PER_S)
 #define STALL_MAX_NS    (120 * LT_NS_PER_S)
+#define LATER_EPOCH_NS  (60 * LT_NS_PER_S)
 #define TICK_NS         LT_NS_PER_S
 #define LIVE_BYTES      (1 << 20)
 #define LIVE_AGE_NS     (10 * LT_NS_PER_S)
@@ -43,6 +44,10 @@ struct lt_sender {
 	struct lt_bus *bus;
 	bool end_to_end; /* the store acknowledges; else the bus does */
 	bool connected, draining;
+	bool renumber_due; /* it failed, for want of room */
+	uint64_t renumber_after;
+	const char *renumber_why;
+	int64_t later_epoch_ns;
 	bool checked; /* an acknowledgement was seen, or waited for: numbers are good */
 	uint64_t generation;
 	struct lt_timer ack_timer, tick_timer, more_timer;
@@ -63,7 +68,8 @@ struct lt_sender {
 	int64_t tokens_ns, progress_ns, stall_ns;
 	struct lt_spool_record record;
 
-	struct lt_complaint refused_complaint, stall_complaint, ack_complaint, epoch_complaint;
+	struct lt_complaint refused_complaint, stall_complaint, ack_complaint, epoch_complaint,
+		twin_complaint;
 	struct lt_counter live_sent, backlog_sent, resent, delivered, refused, acks, bad_acks,
 		epochs, bytes, stalls;
 };
@@ -162,9 +168,13 @@ static void renumber(struct lt_sender *s, uint64_t after_epoch, const char *why)
 		lt_complain(&s->epoch_complaint, LT_ERROR, "epoch_failed",
 			LT_S("source", s->opt.source), LT_S("err", err.msg));
 		s->checked = false; /* nothing is sent until it worked */
+		s->renumber_due = true;
+		s->renumber_after = after_epoch;
+		s->renumber_why = why;
 		lt_timer_start_ns(&s->ack_timer, ACK_WAIT_NS);
 		return;
 	}
+	s->renumber_due = false;
 	lt_release(&s->epoch_complaint, "epoch_works");
 	lt_counter_add(&s->epochs, 1);
 	lt_log(LT_WARN, "epoch_new", LT_S("source", s->opt.source), LT_S("reason", why),
@@ -189,7 +199,9 @@ static void on_ack_timer(void *arg)
 	if (!s->connected)
 		return;
 	s->checked = true;
-	if (doubt != LT_SPOOL_TRUSTED && doubt != LT_SPOOL_NEW)
+	if (s->renumber_due)
+		renumber(s, s->renumber_after, s->renumber_why);
+	else if (doubt != LT_SPOOL_TRUSTED && doubt != LT_SPOOL_NEW)
 		renumber(s, 0, lt_spool_doubt_name(doubt));
 	pump_all(s);
 }
@@ -230,9 +242,20 @@ static void on_ack(struct lt_sender *s, const struct lt_ack *a)
 			on_ack_timer(s);
 		return;
 	}
+	if (s->renumber_due)
+		return; /* the numbers here mean nothing any more */
 	s->checked = true;
 	lt_timer_stop(&s->ack_timer);
 	if (a->epoch > epoch) {
+		/* Two agents under one name would drive each other on and on: slowly, then. */
+		if (s->later_epoch_ns && lt_mono_ns() - s->later_epoch_ns < LATER_EPOCH_NS) {
+			lt_complain(&s->twin_complaint, LT_ERROR, "source_used_twice",
+				LT_S("source", s->opt.source), LT_U("other_epoch", a->epoch),
+				LT_S("remedy", "another agent seems to use this agent.source: "
+					       "give each its own"));
+			return;
+		}
+		s->later_epoch_ns = lt_mono_ns();
 		renumber(s, a->epoch, "the store knows a later epoch of this source");
 		return;
 	}
