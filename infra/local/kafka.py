@@ -230,7 +230,7 @@ class Broker(Server):
 
     def _java(self, heap, program):
         return [find_program("java", "openjdk-17-jre-headless"), f"-Xmx{heap}", f"-Xms{heap}",
-                "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1" if program.endswith("Tool") else "-XX:+TieredCompilation",
+                "-XX:+UseSerialGC", *([] if self.cluster.optimise else ["-XX:TieredStopAtLevel=1"]),
                 "-XX:-UsePerfData", "-Xshare:auto", "-Djava.awt.headless=true", f"-Djava.io.tmpdir={self.folder}",
                 f"-Dlog4j.configuration=file:{LOG4J}", "-cp", jars(), program]
 
@@ -253,14 +253,16 @@ class Kafka:
     SASL PLAIN and SCRAM; they may do nothing, unless their name is in super_users. config: further
     settings of the brokers. relay: one more listener, .behind_relay_port, whose clients are told
     that it is .relay_port: there a test listens itself and passes the bytes on, or does not.
+    optimise: let Java compile for speed; without it brokers start with two thirds of the work.
     """
 
     def __init__(self, folder, brokers=1, tls=False, users=None, super_users=(), config=None, heap="256m",
-                 relay=False):
+                 relay=False, optimise=False):
         self.folder = os.path.abspath(folder)
         os.makedirs(self.folder, exist_ok=True)
         self.tls, self.users, self.super_users = tls, users, super_users
         self.config, self.heap, self.relay = config or {}, heap, relay
+        self.optimise = optimise
         self.certificates = make_certificates(self.folder) if tls else None
         self.id = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=").replace("-", "A")
         self.brokers = [Broker(self, n + 1) for n in range(brokers)]

@@ -87,7 +87,7 @@ def main():
     parser.add_argument("--million", type=float, default=20)
     args = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="latido-bench-") as folder, \
-            Kafka(folder, heap="512m") as kafka, servers.Postgres(folder, fsync=True) as postgres:
+            Kafka(folder, heap="512m", optimise=True) as kafka, servers.Postgres(folder, fsync=True) as postgres:
         for values in (60, 400):
             events = int(args.million * 1e6) // values // 1000 * 1000
             ours, bare, cpus = [], [], []
