@@ -11,7 +11,7 @@ follow); the exit code is 1 when anything failed. Environment:
     FUZZ_SECONDS      how long each fuzz target runs (default 15)
     JOBS              parallel jobs (default: number of processors)
     SKIPS_AS_FAILS=1  a skipped test counts as a failed one; so does CI=true
-    LATIDO_FULL=1     the tests with Kafka kill more often, under more load (about ten minutes more)
+    LATIDO_FULL=1     the tests with Kafka kill more often, under more load (a minute or two more)
 """
 
 import atexit
