@@ -159,7 +159,7 @@ test-fault: all ## Kill, stop, cut, fill and set back everything for a few minut
 soak: all ## The same for long, with Mosquitto at its default limits and 100 agents (FAULTS=500)
 	LATIDO_BIN=$(B)/bin /usr/bin/python3 tests/fault/fault.py --faults $(or $(FAULTS),500) --agents 100 \
 		--interval 1000 --default-limits
-bench-spool: all $(B)/bench/spool_bench ## Spool appends beside a bare loop; draining an hour of backlog
+bench-spool: all $(B)/bench/spool_bench $(B)/tools/spool_fill ## Spool appends beside a bare loop; draining an hour of backlog
 	$(B)/bench/spool_bench
 	LATIDO_BIN=$(B)/bin /usr/bin/python3 tests/bench/drain_bench.py
 

@@ -13,8 +13,7 @@
 
 #define ACK_WAIT_NS     (2 * LT_NS_PER_S)
 #define WRITTEN_WAIT_NS (20 * LT_NS_PER_MS)
-/* More than the store waits before it reports a hole. */
-#define RESEND_AFTER_NS (2500 * LT_NS_PER_MS)
+#define REORDER_NS      (2 * LT_NS_PER_S)
 /* A store with little to do acknowledges seldom. */
 #define STALL_MIN_NS    (30 * LT_NS_PER_S)
 #define STALL_MAX_NS    (120 * LT_NS_PER_S)
@@ -121,10 +120,27 @@ static void halve(struct lt_sender *s)
 {
 	int64_t now_ns = lt_mono_ns();
 
-	if (now_ns - s->halved_ns < RESEND_AFTER_NS)
+	if (now_ns - s->halved_ns < REORDER_NS)
 		return; /* one loss, seen several times */
 	s->halved_ns = now_ns;
 	s->window = s->window / 2 > WINDOW_MIN ? s->window / 2 : WINDOW_MIN;
+}
+
+/*
+ * When the last of what has arrived was sent. Messages of one sender reach the store in order, at
+ * whatever speed: what was sent well before that and has not arrived will not arrive.
+ */
+static int64_t newest_acknowledged_ns(const struct lt_sender *s)
+{
+	for (size_t i = s->log_n; i > 0; i--) {
+		const struct sent *e = &s->log[(s->log_head + i - 1) % s->log_cap];
+		uint64_t waiting = lt_ranges_count(&s->sent_live, e->lo, e->hi) +
+				   lt_ranges_count(&s->sent_backlog, e->lo, e->hi);
+
+		if (waiting < e->hi - e->lo + 1)
+			return e->mono_ns;
+	}
+	return INT64_MIN / 2;
 }
 
 /* What was sent before @before_ns and lies at or below @upto is to be sent again. */
@@ -273,7 +289,7 @@ static void on_ack(struct lt_sender *s, const struct lt_ack *a)
 		return;
 	}
 	acknowledged(s, a, UINT64_MAX);
-	unsend(s, lt_mono_ns() - RESEND_AFTER_NS, top);
+	unsend(s, newest_acknowledged_ns(s) - REORDER_NS, top);
 }
 
 void lt_sender_readable(struct lt_sender *s)

@@ -15,8 +15,8 @@
  * spool and sent on .../backlog, slower, beside the live events. Only an acknowledgement of the
  * store takes an event out of the spool (on a bus without retained messages: the bus's own).
  *
- * Sent again is what an acknowledgement shows as a hole although it was sent RESEND_AFTER_NS ago,
- * and everything, more and more slowly, while no acknowledgement comes at all. How much backlog may
+ * Sent again is what an acknowledgement shows as a hole although something sent two seconds later
+ * has arrived, and everything, more and more slowly, while no acknowledgement comes at all. How much backlog may
  * be on its way grows with each acknowledgement and is halved with each loss, so that a thousand
  * agents that come back at once find out how much the broker carries.
  *
