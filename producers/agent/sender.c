@@ -10,6 +10,7 @@
 #include "latido/stats.h"
 #include "payload.h"
 #include "queue.h"
+#include "sender_int.h"
 
 #define ACK_WAIT_NS     (2 * LT_NS_PER_S)
 #define WRITTEN_WAIT_NS (20 * LT_NS_PER_MS)
@@ -27,51 +28,6 @@
 /* Backlog in the bus's own window: live events find room at once. */
 #define BUS_SHARE       32
 #define EXPIRY_S        300
-
-/* Events sent at about the same time. */
-struct sent {
-	uint64_t lo, hi;
-	int64_t mono_ns;
-};
-
-struct lt_sender {
-	struct lt_sender_options opt;
-	const struct lt_agent_conf *conf;
-	char *metrics_topic, *backlog_topic, *ack_topic;
-	struct lt_spool *spool;
-	struct lt_waker waker;
-	struct lt_bus *bus;
-	bool end_to_end; /* the store acknowledges; else the bus does */
-	bool connected, draining;
-	bool renumber_due; /* it failed, for want of room */
-	uint64_t renumber_after;
-	const char *renumber_why;
-	int64_t later_epoch_ns;
-	bool checked; /* an acknowledgement was seen, or waited for: numbers are good */
-	uint64_t generation;
-	struct lt_timer ack_timer, tick_timer, more_timer;
-
-	struct lt_agent_queue *live;
-	int64_t live_ns[64]; /* when the newest were pushed, by seq */
-	struct lt_buf body, payload;
-	uint64_t announced_hash;
-	int64_t announced_ns;
-
-	struct lt_ranges sent_live, sent_backlog; /* not acknowledged end to end */
-	uint64_t n_backlog;                       /* in sent_backlog */
-	struct sent *log;                         /* ring, oldest first */
-	size_t log_head, log_n, log_cap;
-	uint64_t window;
-	int64_t halved_ns;
-	double tokens;
-	int64_t tokens_ns, progress_ns, stall_ns;
-	struct lt_spool_record record;
-
-	struct lt_complaint refused_complaint, stall_complaint, ack_complaint, epoch_complaint,
-		twin_complaint;
-	struct lt_counter live_sent, backlog_sent, resent, delivered, refused, acks, bad_acks,
-		epochs, bytes, stalls;
-};
 
 static uint64_t held(struct lt_sender *s)
 {
@@ -615,60 +571,6 @@ uint64_t lt_sender_held(struct lt_sender *s)
 }
 
 /* ---- life ---- */
-
-static double figure_live(void *p)
-{
-	return (double)lt_agent_queue_events(((struct lt_sender *)p)->live);
-}
-
-static double figure_window(void *p)
-{
-	return (double)((struct lt_sender *)p)->window;
-}
-
-static double figure_unacked(void *p)
-{
-	const struct lt_sender *s = p;
-
-	return (double)(lt_ranges_count(&s->sent_live, 1, UINT64_MAX) + s->n_backlog);
-}
-
-void lt_sender_stats(struct lt_sender *s)
-{
-	static struct lt_stat table[13];
-	const struct lt_stat rows[LT_ARRAY_LEN(table)] = {
-		{"latido_agent_events_sent_total", LT_STAT_COUNTER, "topic=\"metrics\"",
-			"Events handed to the bus, first time or again.", &s->live_sent, NULL},
-		{"latido_agent_events_sent_total", LT_STAT_COUNTER, "topic=\"backlog\"",
-			"Events handed to the bus, first time or again.", &s->backlog_sent, NULL},
-		{"latido_agent_events_resent_total", LT_STAT_COUNTER, NULL,
-			"Events given up as lost on the way, to be sent again.", &s->resent, NULL},
-		{"latido_agent_events_delivered_total", LT_STAT_COUNTER, NULL,
-			"Events that the broker has acknowledged.", &s->delivered, NULL},
-		{"latido_agent_events_dropped_total", LT_STAT_COUNTER, "reason=\"refused\"",
-			"Events lost before the broker had them.", &s->refused, NULL},
-		{"latido_agent_published_bytes_total", LT_STAT_COUNTER, NULL,
-			"Payload bytes of events handed to the bus.", &s->bytes, NULL},
-		{"latido_agent_acks_total", LT_STAT_COUNTER, NULL,
-			"Acknowledgements received from the store.", &s->acks, NULL},
-		{"latido_agent_acks_invalid_total", LT_STAT_COUNTER, NULL,
-			"Acknowledgements that could not be read.", &s->bad_acks, NULL},
-		{"latido_agent_ack_stalls_total", LT_STAT_COUNTER, NULL,
-			"Times that the store was silent for too long.", &s->stalls, NULL},
-		{"latido_agent_epochs_total", LT_STAT_COUNTER, NULL,
-			"New epochs begun while running.", &s->epochs, NULL},
-		{"latido_agent_queue_events", LT_STAT_GAUGE_FN, NULL,
-			"Live events that wait to be sent.", s, figure_live},
-		{"latido_agent_unacked_events", LT_STAT_GAUGE_FN, NULL,
-			"Events sent and not yet acknowledged by the store.", s, figure_unacked},
-		{"latido_agent_backlog_window", LT_STAT_GAUGE_FN, NULL,
-			"Backlog events that may be on their way at once.", s, figure_window},
-	};
-
-	memcpy(table, rows, sizeof(table));
-	lt_stats_add(table, LT_ARRAY_LEN(table));
-	lt_spool_stats(s->spool);
-}
 
 const char *lt_sender_topic(const struct lt_sender *s)
 {
