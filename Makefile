@@ -148,7 +148,11 @@ $(FB)/bin/%: $(FB)/tests/fuzz/%.o $(FB)/liblatido.a
 	@mkdir -p $(@D)
 	$(Q)$(CLANG) -fsanitize=fuzzer,address,undefined -pthread -o $@ $^ $(LDLIBS)
 
-.PHONY: bench-agent
+.PHONY: bench bench-agent
+bench: bench-bin ## Run every benchmark once
+	@for b in $(BENCH_BINS); do echo "== $$(basename $$b)"; $$b || exit 1; done
+	$(MAKE) --no-print-directory bench-agent
+
 bench-agent: $(B)/bin/latido-agent ## CPU time and memory of the agent beside node_exporter (BENCH_SECONDS=600 for ten minutes)
 	LATIDO_BIN=$(B)/bin /usr/bin/python3 tests/bench/agent/bench_agent.py
 
@@ -171,7 +175,7 @@ tools-bin: $(TOOL_BINS)
 .SECONDARY:
 
 .PHONY: format check-format
-C_FILES = $(shell git ls-files '*.c' '*.h')
+C_FILES = $(shell git ls-files -co --exclude-standard '*.c' '*.h')
 format: ## Format all C files
 	$(CLANG_FORMAT) -i $(C_FILES)
 check-format: ## Fail when a C file is not formatted
@@ -195,9 +199,9 @@ $(Q)$(CLANG_TIDY) --quiet --warnings-as-errors='*' $< -- $(CPPFLAGS) -std=gnu17 
 @touch $@
 endef
 
-SH_FILES = $(shell git ls-files '*.sh' .ci/run)
-PY_FILES = $(shell git ls-files '*.py')
-YAML_FILES = $(filter-out tests/data/%,$(shell git ls-files '*.yaml' '*.yml'))
+SH_FILES = $(shell git ls-files -co --exclude-standard '*.sh' .ci/run)
+PY_FILES = $(shell git ls-files -co --exclude-standard '*.py')
+YAML_FILES = $(filter-out tests/data/%,$(shell git ls-files -co --exclude-standard '*.yaml' '*.yml'))
 lint-sh:
 	shellcheck $(SH_FILES)
 lint-python:

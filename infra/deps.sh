@@ -18,7 +18,7 @@ demo="mosquitto mosquitto-clients redis-server postgresql-15 python3"
 test="libcmocka-dev clang-14 libclang-rt-14-dev clang-format-14 clang-tidy-14 shellcheck yamllint
 	prometheus prometheus-node-exporter protobuf-compiler
 	python3-pytest python3-psycopg2 python3-redis python3-paho-mqtt python3-protobuf python3-jsonschema
-	python3-yaml pyflakes3 openssl jq tmux systemd"
+	python3-yaml pyflakes3 procps openssl jq tmux systemd"
 # Apache Kafka itself comes as jars: make kafka-jars.
 kafka="openjdk-17-jre-headless maven"
 # Services that come with these packages.

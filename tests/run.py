@@ -252,6 +252,8 @@ def run_logged(command, log, seconds, env):
         process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=f, stderr=subprocess.STDOUT,
                                    env=environment(env), start_new_session=True)
         running.add(process)
+        if stopping.is_set():  # the signal came between the check above and here
+            os.killpg(process.pid, signal.SIGTERM)
         try:
             code = process.wait(seconds)
         except subprocess.TimeoutExpired:
@@ -267,17 +269,21 @@ def run_logged(command, log, seconds, env):
 
 running = set()
 stopping = threading.Event()
+stopped_by = []
 
 
 def stop_all(signum, _frame):
-    """Ctrl-C: end what runs; jobs that have not begun do not begin."""
+    """Ctrl-C: end what runs; jobs that have not begun do not begin.
+
+    It does not raise: an exception in the middle of the pool's locks would block it for ever.
+    """
     stopping.set()
+    stopped_by.append(signum)
     for process in list(running):
         try:
-            os.killpg(process.pid, signal.SIGTERM)
+            os.killpg(process.pid, signal.SIGTERM if len(stopped_by) == 1 else signal.SIGKILL)
         except ProcessLookupError:
             pass
-    sys.exit(128 + signum)
 
 
 def keep_logs(folder, target):
@@ -344,10 +350,16 @@ def run_suite(suite, built):
         for done in concurrent.futures.as_completed([pool.submit(run_job, suite, job) for job in suite.jobs()]):
             job, code, output, log, count, _ = done.result()
             total.add(count)
-            if count.failed:
+            if count.failed and not stopping.is_set():
                 show_failure(suite, job, code, output, log)
-    print(f"{suite.name:<22}{str(total):<32}{time.monotonic() - started:7.1f} s", flush=True)
+    if not stopping.is_set():
+        print(f"{suite.name:<22}{str(total):<32}{time.monotonic() - started:7.1f} s", flush=True)
     return total
+
+
+def stopped():
+    print("tests/run.py: stopped", file=sys.stderr)
+    return 128 + stopped_by[0]
 
 
 def main():
@@ -366,8 +378,12 @@ def main():
     os.makedirs(LOGS, exist_ok=True)
     total, built = Count(), {}
     for suite in SUITES:
+        if stopping.is_set():
+            return stopped()
         if not names or any(suite.name == n or suite.name.startswith(n + "-") for n in names):
             total.add(run_suite(suite, built))
+    if stopping.is_set():
+        return stopped()
     print(total)
     return 1 if total.failed else 0
 

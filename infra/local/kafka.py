@@ -22,7 +22,8 @@ import struct
 import subprocess
 import uuid
 
-from servers import HOST, Server, ServerError, find_program, free_port, make_certificates, wait_until
+from certificates import make_certificates
+from server_base import HOST, Server, ServerError, find_program, free_port, wait_until
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 JARS = os.path.join(ROOT, "build", "kafka")

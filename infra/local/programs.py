@@ -190,7 +190,7 @@ class Program:
         return self
 
     def signal(self, signum):
-        os.kill(self.process.pid, signum)
+        self.process.send_signal(signum)
 
     def wait_exit(self, seconds=60):
         """Its exit code (negative: signal number)."""

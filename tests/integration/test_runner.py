@@ -2,6 +2,7 @@
 """tests/run.py: what it counts is what `make test` says."""
 
 import os
+import signal
 import subprocess
 import sys
 
@@ -54,6 +55,32 @@ def test_a_hanging_job_is_killed_with_its_children(tmp_path):
     code, output = run.run_logged(["sh", "-c", "sleep 1000 & echo child $!; wait"], log, 1, {})
     assert code < 0 and "killed after 1 s" in output
     servers.wait_until(lambda: guard.start_time(int(output.split()[1])) is None, 10, "the child is gone")
+
+
+FAKE = """
+import sys
+sys.path.insert(0, sys.argv[1])
+import run
+run.LOGS, sys.argv[1:] = sys.argv[2], sys.argv[3:]
+def jobs():
+    return [run.Job(str(i), ["sleep", "1000"], run.count_exit_code) for i in range(20)]
+run.SUITES = [run.Suite("fake", [], jobs), run.Suite("later", [], jobs)]
+sys.exit(run.main())
+"""
+
+
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_ends_everything(tmp_path, signum):
+    process = subprocess.Popen([sys.executable, "-c", FAKE, os.path.join(ROOT, "tests"), str(tmp_path / "logs"), "fake",
+                                "later"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                               env={**os.environ, "JOBS": "3"})
+    children = servers.wait_until(lambda: len(found := guard.descendants(process.pid)) == 3 and found, 30,
+                                  "three jobs run")
+    process.send_signal(signum)
+    out, err = process.communicate(timeout=30)
+    assert process.returncode == 128 + signum
+    assert "stopped" in err and "passed" not in out
+    assert all(guard.start_time(pid) is None for pid in children)
 
 
 def test_unknown_suite_is_an_error():

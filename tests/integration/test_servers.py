@@ -2,6 +2,8 @@
 """infra/local/servers.py: other tests rely on what it says."""
 
 import os
+import signal
+import socket
 import subprocess
 import sys
 import time
@@ -10,6 +12,7 @@ import psycopg2
 import pytest
 
 import guard
+import server_base
 import servers
 from conftest import ROOT
 
@@ -105,6 +108,19 @@ def test_port_clash_is_said(redis, servers_folder):
         other.start()
 
 
+def test_a_chosen_port_that_was_taken_is_replaced(servers_folder, monkeypatch):
+    with socket.socket() as taken:
+        taken.bind((servers.HOST, 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        really_free = servers.free_port
+        answers = [port, really_free(), really_free(), port]
+        monkeypatch.setattr(server_base, "free_port", lambda: answers.pop() if answers else really_free())
+        with servers.Mosquitto(servers_folder, tls=True) as broker:
+            assert port not in (broker.port, broker.tls_port)
+            assert len(answers) == 0
+
+
 def test_start_failure_shows_the_log(servers_folder):
     with pytest.raises(servers.ServerError, match="no_such_option"):
         servers.Mosquitto(servers_folder, config="no_such_option true").start()
@@ -132,7 +148,7 @@ def test_nothing_outlives_its_starter(signum):
     assert len(pids) > 5 and not gone(pids)
     segment = guard.segment_of(os.path.join(data, "postmaster.pid"))
     assert segment is not None
-    subprocess.run(["kill", "-" + signum, str(child.pid)], check=True)
+    child.send_signal(getattr(signal, "SIG" + signum))
     child.wait(30)
     servers.wait_until(lambda: gone(pids) and not os.path.exists(folder) and not os.path.exists(data), 30,
                        "processes and folders gone")
