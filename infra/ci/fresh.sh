@@ -89,6 +89,8 @@ for user in $as; do
 		else
 			echo "fresh: make $target as $user: FAILED; the log ends:"
 			tail -n 40 "$log"
+			rm -rf "${log%.log}"
+			cp -a "$system$home/latido/build/test" "${log%.log}" 2>/dev/null || true
 			failed=1
 		fi
 	done

@@ -33,6 +33,7 @@ struct relay {
 	pthread_cond_t done;
 	int wake[2];
 	int listener;
+	int keeper; /* bound to the port as well: nobody else gets it while nothing listens */
 	int port, target_port;
 	bool refuse, hold, cut, quit;
 	unsigned asked, answered; /* requests to the thread */
@@ -45,14 +46,23 @@ static void die(const char *what)
 	abort();
 }
 
-static int listen_on(int port)
+static int bind_to(int port)
 {
 	struct sockaddr_in a = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
 	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), on = 1;
 
 	a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
 	if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) < 0 ||
-		bind(fd, (struct sockaddr *)&a, sizeof(a)) < 0 || listen(fd, 64) < 0)
+		bind(fd, (struct sockaddr *)&a, sizeof(a)) < 0)
+		die("relay: bind");
+	return fd;
+}
+
+static int listen_on(int port)
+{
+	int fd = bind_to(port);
+
+	if (listen(fd, 64) < 0)
 		die("relay: listen");
 	return fd;
 }
@@ -234,10 +244,11 @@ struct relay *relay_new(int target_port)
 	if (!r || pipe(r->wake) < 0)
 		die("relay: pipe");
 	r->target_port = target_port;
-	r->listener = listen_on(0);
-	if (getsockname(r->listener, (struct sockaddr *)&a, &len) < 0)
+	r->keeper = bind_to(0);
+	if (getsockname(r->keeper, (struct sockaddr *)&a, &len) < 0)
 		die("relay: getsockname");
 	r->port = ntohs(a.sin_port);
+	r->listener = listen_on(r->port);
 	pthread_mutex_init(&r->lock, NULL);
 	pthread_cond_init(&r->done, NULL);
 	if (pthread_create(&r->thread, NULL, relay_main, r) != 0)
@@ -259,6 +270,7 @@ void relay_free(struct relay *r)
 		drop_pair(r, i, false);
 	if (r->listener >= 0)
 		close(r->listener);
+	close(r->keeper);
 	close(r->wake[0]);
 	close(r->wake[1]);
 	pthread_mutex_destroy(&r->lock);
