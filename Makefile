@@ -36,8 +36,12 @@ ifeq ($(WERROR),1)
 WARN += -Werror
 endif
 ALL_CFLAGS = -std=gnu17 $(WARN) $(CFLAGS) $(SANFLAGS) -pthread -fno-common
-LDLIBS := -Wl,--as-needed -lpaho-mqtt3as -levent_core -levent_extra -levent_pthreads -lhiredis -lpq -lyaml \
+LDLIBS := -Wl,--as-needed -lpaho-mqtt3as -levent_core -levent_extra -levent_pthreads -lhiredis -lpq -lrdkafka -lyaml \
 	-lxxhash -lm -pthread
+# lib/core/tsan_c11.c, which only librdkafka refers to.
+ifeq ($(SANITIZE),thread)
+LDLIBS += -Wl,-u,thrd_create
+endif
 PGINCLUDE := /usr/include/postgresql
 CPPFLAGS += -isystem $(PGINCLUDE)
 
@@ -152,6 +156,17 @@ bench: bench-bin ## Run every benchmark once
 bench-agent: $(B)/bin/latido-agent ## CPU time and memory of the agent beside node_exporter (BENCH_SECONDS=600 for ten minutes)
 	LATIDO_BIN=$(B)/bin /usr/bin/python3 tests/bench/agent/bench_agent.py
 
+# Breaks everything at random (tests/fault/fault.py); SEED=... replays, FAULTS=... says how often.
+.PHONY: test-fault soak bench-spool
+test-fault: all ## Kill, stop, cut, fill and set back everything for a few minutes; prove that nothing is lost
+	LATIDO_BIN=$(B)/bin /usr/bin/python3 tests/fault/fault.py --faults $(or $(FAULTS),30)
+soak: all ## The same for long, with Mosquitto at its default limits and 100 agents (FAULTS=500)
+	LATIDO_BIN=$(B)/bin /usr/bin/python3 tests/fault/fault.py --faults $(or $(FAULTS),500) --agents 100 \
+		--interval 1000 --default-limits
+bench-spool: all $(B)/bench/spool_bench $(B)/tools/spool_fill ## Spool appends beside a bare loop; draining an hour of backlog
+	$(B)/bench/spool_bench
+	LATIDO_BIN=$(B)/bin /usr/bin/python3 tests/bench/drain_bench.py
+
 .PHONY: tests-bin fuzz-bin bench-bin tools-bin
 tests-bin: $(UNIT_BINS) $(CONTRACT_BINS)
 fuzz-bin: $(FUZZ_BINS)
@@ -208,6 +223,15 @@ demo: ## Run everything privately on this machine and watch it; DEMO_SECONDS=20 
 	infra/deps.sh build demo
 	$(MAKE) --no-print-directory all
 	infra/demo/demo.py
+
+# Apache Kafka for tests and the demo, once; infra/kafka/pom.xml names the release.
+.PHONY: kafka-jars
+kafka-jars: $(O)/kafka/.complete ## Copy the jars of Apache Kafka into build/kafka
+$(O)/kafka/.complete: infra/kafka/pom.xml
+	infra/deps.sh kafka
+	rm -rf $(@D)
+	mvn -B -q -f $< dependency:copy-dependencies -DincludeScope=runtime -DoutputDirectory=$(abspath $(@D))
+	@touch $@
 
 test: ## Build and run all tests; SUITE="unit fuzz" for some (SUITE=help lists them)
 	infra/deps.sh

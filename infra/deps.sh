@@ -3,7 +3,7 @@
 #
 # Installs the Debian 12 packages that are missing, and says which. Does nothing when all are there.
 #
-#	infra/deps.sh [--check] [GROUP...]	groups: build demo test; default all
+#	infra/deps.sh [--check] [GROUP...]	groups: build demo test kafka; default all
 #
 # --check: install nothing, fail with the list and the remedy when something is missing.
 # Not root: by sudo. Servers that get installed are neither started nor enabled: the demo and the
@@ -12,12 +12,15 @@
 set -eu
 
 build="gcc libc6-dev make git pkg-config scdoc
-	libpaho-mqtt-dev libhiredis-dev libpq-dev libyaml-dev libevent-dev libxxhash-dev"
+	libpaho-mqtt-dev libhiredis-dev libpq-dev librdkafka-dev libyaml-dev libevent-dev
+	libxxhash-dev"
 demo="mosquitto mosquitto-clients redis-server postgresql-15 python3"
 test="libcmocka-dev clang-14 libclang-rt-14-dev clang-format-14 clang-tidy-14 shellcheck yamllint
 	prometheus prometheus-node-exporter protobuf-compiler
 	python3-pytest python3-psycopg2 python3-redis python3-paho-mqtt python3-protobuf python3-jsonschema
 	python3-yaml pyflakes3 procps openssl jq tmux systemd"
+# Apache Kafka itself comes as jars: make kafka-jars.
+kafka="openjdk-17-jre-headless maven"
 # Services that come with these packages.
 services="mosquitto redis-server postgresql prometheus prometheus-node-exporter"
 
@@ -27,14 +30,15 @@ die() { printf 'deps: %s\n' "$*" >&2; exit 1; }
 check=
 [ "${1-}" != --check ] || { check=1; shift; }
 [ "${LATIDO_DEPS-}" != skip ] || exit 0
-[ $# -gt 0 ] || set -- build demo test
+[ $# -gt 0 ] || set -- build demo test kafka
 wanted=
 for group in "$@"; do
 	case $group in
 	build) wanted="$wanted $build" ;;
 	demo) wanted="$wanted $demo" ;;
 	test) wanted="$wanted $test" ;;
-	*) die "no such group: $group (build, demo or test)" ;;
+	kafka) wanted="$wanted $kafka" ;;
+	*) die "no such group: $group (build, demo, test or kafka)" ;;
 	esac
 done
 

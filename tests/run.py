@@ -11,6 +11,7 @@ follow); the exit code is 1 when anything failed. Environment:
     FUZZ_SECONDS      how long each fuzz target runs (default 15)
     JOBS              parallel jobs (default: number of processors)
     SKIPS_AS_FAILS=1  a skipped test counts as a failed one; so does CI=true
+    LATIDO_FULL=1     the tests with Kafka kill more often, under more load (a minute or two more)
 """
 
 import atexit
@@ -195,6 +196,12 @@ def fuzz_jobs():
     return found
 
 
+def fault_jobs():
+    # Its seed is in the log: tests/fault/fault.py --seed N replays it.
+    command = ["/usr/bin/python3", os.path.join(ROOT, "tests", "fault", "fault.py"), "--faults", "30"]
+    return [Job("fault", command, count_exit_code, {"LATIDO_BIN": os.path.join(BUILD, "release", "bin")}, seconds=900)]
+
+
 @dataclass
 class Suite:
     name: str
@@ -218,7 +225,9 @@ SUITES = [
     Suite("contract-asan", binaries("asan", "tests-bin"), cmocka_jobs("contract", "asan")),
     Suite("contract-tsan", binaries("tsan", "tests-bin"), cmocka_jobs("contract", "tsan")),
     Suite("fuzz", [["fuzz-bin"]], fuzz_jobs),
-    Suite("integration-release", binaries("release", "all", "tests-bin", "tools-bin"), pytest_jobs("release")),
+    Suite("fault", binaries("release", "all"), fault_jobs),
+    Suite("integration-release", binaries("release", "all", "tests-bin", "tools-bin", "kafka-jars"),
+          pytest_jobs("release")),
     Suite("integration-asan", binaries("asan", "all", "tests-bin", "tools-bin"), pytest_jobs("asan", "not once")),
     Suite("integration-tsan", binaries("tsan", "all", "tests-bin"), pytest_jobs("tsan", "threaded and not once")),
 ]

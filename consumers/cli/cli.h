@@ -31,7 +31,8 @@ struct cli_command {
 	int (*run)(struct cli *cli, int argc, char **argv);
 };
 
-extern const struct cli_command cli_tap, cli_top, cli_nodes;
+extern const struct cli_command cli_tap, cli_top, cli_nodes, cli_topics, cli_deadletter, cli_spool,
+	cli_gaps;
 
 /* For the option tables of subcommands. */
 #define CLI_SHORT_OPTIONS "c:h"

@@ -6,15 +6,16 @@
 
 #include "cli.h"
 
-static const struct cli_command *const commands[] = {&cli_tap, &cli_top, &cli_nodes};
+static const struct cli_command *const commands[] = {
+	&cli_tap, &cli_top, &cli_nodes, &cli_topics, &cli_deadletter, &cli_spool, &cli_gaps};
 
 static void usage(FILE *out)
 {
 	fprintf(out, "Usage: latido [-c FILE]... COMMAND [OPTION]...\n"
 		     "Look at what Latido's nodes and devices send.\n\nCommands:\n");
 	for (size_t i = 0; i < LT_ARRAY_LEN(commands); i++)
-		fprintf(out, "  %-8s %s\n", commands[i]->name, commands[i]->summary);
-	fprintf(out, "  %-8s %s\n\n", "help", "explain a command: latido help top");
+		fprintf(out, "  %-11s %s\n", commands[i]->name, commands[i]->summary);
+	fprintf(out, "  %-11s %s\n\n", "help", "explain a command: latido help top");
 	fprintf(out, "  -c, --config FILE  configuration file; may be repeated, later ones win\n"
 		     "  -V, --version      print the version and exit\n"
 		     "  -h, --help         print this and exit\n");

@@ -46,6 +46,8 @@ static int start(struct lt_ctx *ctx, struct lt_err *err)
 		.batch = &ctx->conf->store.batch,
 		.sink = &lt_sink_pg_ops,
 		.backlog = true,
+		.inbox_dir = ctx->conf->store.inbox_dir,
+		.inbox_max_bytes = ctx->conf->store.inbox_max_bytes,
 	};
 
 	return lt_consumer_daemon_start(ctx, &opt, err);

@@ -8,6 +8,8 @@ _latido_options() {
 	tap) echo "--source --metric --json --pretty --count --wait --quiet --bus --config --help" ;;
 	top) echo "--sort --reverse --filter --delay --batch --number --redis --config --help" ;;
 	nodes) echo "--output --sort --reverse --redis --config --help" ;;
+	topics) echo "--partitions --replication --retention-days --bus --config --help" ;;
+	deadletter) echo "--all --bus --config --help" ;;
 	help) ;;
 	*) echo "--config --version --help" ;;
 	esac
@@ -36,15 +38,19 @@ _latido() {
 		[ "$command" = tap ] && return
 		words="source state cpu memory disk receive transmit load age"
 		;;
-	-m | --metric | -n | --count | --number | -W | --wait | -d | --delay | -f | --filter | --source | --bus | --redis)
+	-m | --metric | -n | --count | --number | -W | --wait | -d | --delay | -f | --filter | --source | --bus | --redis | -p | --partitions | --replication | -t | --retention-days)
 		return
 		;;
 	*)
 		if [[ $current == -* ]]; then
 			words=$(_latido_options "$command")
 		elif [ -z "$command" ] || [ "$command" = help ]; then
-			words="tap top nodes"
+			words="tap top nodes topics deadletter"
 			[ "$command" = help ] || words+=" help"
+		elif [ "$command" = topics ]; then
+			words="create check"
+		elif [ "$command" = deadletter ]; then
+			words="list show replay"
 		else
 			return
 		fi

@@ -270,9 +270,10 @@ class Demo:
                 "bus": {"url": self.broker.url},
                 "redis": {"url": self.redis.url},
                 "postgres": {"dsn": self.postgres.dsn},
-                "agent": {"source": self.source, "admin": "127.0.0.1:0"},
+                "agent": {"source": self.source, "admin": "127.0.0.1:0",
+                          "spool": {"dir": os.path.join(self.folder, "spool")}},
                 "hot": {"admin": "127.0.0.1:0"},
-                "store": {"admin": "127.0.0.1:0"},
+                "store": {"admin": "127.0.0.1:0", "inbox_dir": os.path.join(self.folder, "inbox")},
             }))
         # The consumers first: their subscriptions must be there before the first event.
         self.store = self.program("latido-store")

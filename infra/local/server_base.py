@@ -155,6 +155,7 @@ class Server:
 
     name = "server"
     stop_signal = signal.SIGTERM
+    stop_codes = (0,)
 
     def __init__(self, folder):
         self.folder = os.path.join(os.path.abspath(folder), self.name)
@@ -222,12 +223,19 @@ class Server:
         self.port = 0
 
     def _start_once(self):
+        self.spawn()
+        self.wait_ready()
+
+    def spawn(self):
+        """Start the process without waiting; wait_ready() has to follow."""
         self.prepare()
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(self.command(), stdin=subprocess.DEVNULL, stdout=log,
                                             stderr=log, cwd=self.folder, start_new_session=True)
         guard_process(self.process.pid)
 
+    def wait_ready(self):
+        """Wait until it answers; ServerError, and it is killed, when it does not."""
         def ready():
             if self.process.poll() is not None:
                 raise ServerError(f"{self.name} ended with code {self.process.returncode} while starting; "
@@ -291,7 +299,7 @@ class Server:
         unguard_process(self.process.pid)
         self.process = None
         wait_gone(tree, STOP_SECONDS)
-        if code != 0:
+        if code not in self.stop_codes:
             raise ServerError(f"{self.name} stopped with code {code}; its log ends:\n{self.log_tail()}")
 
     def restart(self, empty=False):

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "bus_int.h"
+#include "bus_queue.h"
 #include "latido/mem.h"
 
 struct lt_bus_stats lt_bus_stats;
@@ -37,6 +38,8 @@ static const struct {
 } transports[] = {
 	{"mqtt", &lt_bus_mqtt_ops},
 	{"mqtts", &lt_bus_mqtt_ops},
+	{"kafka", &lt_bus_kafka_ops},
+	{"kafkas", &lt_bus_kafka_ops},
 	{"mem", &lt_bus_mem_ops},
 };
 
@@ -72,7 +75,8 @@ struct lt_bus *lt_bus_new(const struct lt_bus_conf *conf, const struct lt_bus_op
 	if (!ops) {
 		lt_fail(err, LT_ECONF, LT_CLS_CONFIG, "bus.new",
 			"bus.url: unknown scheme '%s'; known are mqtt://host:port, "
-			"mqtts://host:port and mem://name",
+			"mqtts://host:port, kafka://host:port,host:port,..., kafkas://... and "
+			"mem://name",
 			url.scheme);
 		return NULL;
 	}
@@ -82,6 +86,7 @@ struct lt_bus *lt_bus_new(const struct lt_bus_conf *conf, const struct lt_bus_op
 	b->conf = conf;
 	b->handler = *handler;
 	b->loop = loop;
+	b->keep = opt->keep;
 	if (ops->init(b, opt, err) < 0) {
 		lt_bus_free(b);
 		return NULL;
@@ -124,13 +129,35 @@ size_t lt_bus_poll(struct lt_bus *b, struct lt_bus_msg **out, size_t max)
 
 void lt_bus_done(struct lt_bus *b, struct lt_bus_msg *m)
 {
-	if (m)
+	if (!m)
+		return;
+	if (m->kept && b->keep)
+		b->keep->done(b->keep->arg, m->kept);
+	if (m->replayed)
+		free(m);
+	else
 		b->ops->done(b, m);
+}
+
+struct lt_bus_msg *lt_bus_replay(
+	const char *topic, const void *data, size_t size, const char *content_type)
+{
+	struct lt_in *in = lt_in_new(topic, strlen(topic), data, size, content_type,
+		content_type ? strlen(content_type) : 0);
+
+	in->m.replayed = true;
+	return &in->m;
 }
 
 size_t lt_bus_inflight(const struct lt_bus *b)
 {
 	return b->ops->inflight(b);
+}
+
+void lt_bus_seek(struct lt_bus *b, const struct lt_bus_span *parts, size_t n)
+{
+	if (b->ops->seek)
+		b->ops->seek(b, parts, n);
 }
 
 void lt_bus_stop_reading(struct lt_bus *b)

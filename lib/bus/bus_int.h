@@ -10,6 +10,7 @@
 
 /* What the implementations of the bus share; programs do not include this file. */
 
+extern const struct lt_bus_ops lt_bus_kafka_ops;
 extern const struct lt_bus_ops lt_bus_mem_ops;
 extern const struct lt_bus_ops lt_bus_mqtt_ops;
 

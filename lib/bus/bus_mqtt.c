@@ -634,6 +634,7 @@ static void wait_for_workers(struct lt_mq_bus *b)
 			if (pthread_cond_timedwait(&core->idle, &core->lock, &all) == ETIMEDOUT)
 				break;
 	core->detached = true;
+	core->keep = NULL;
 	pthread_mutex_unlock(&core->lock);
 }
 

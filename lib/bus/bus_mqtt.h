@@ -132,6 +132,7 @@ struct lt_mq_core {
 	char *host;
 	int port;
 	bool tls, verify_hostname, no_retained;
+	const struct lt_bus_keep *keep; /* NULL when the bus is gone; under lock */
 	char *username, *password, *ca_file, *cert_file, *key_file;
 	int connect_timeout_s; /* more than the loop's own */
 	char **topics;

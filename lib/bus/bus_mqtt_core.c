@@ -66,6 +66,7 @@ struct lt_mq_core *lt_mq_core_new(const struct lt_bus_conf *conf, const struct l
 	c->port = url->port ? url->port : c->tls ? 8883 : 1883;
 	c->verify_hostname = conf->mqtt.verify_hostname;
 	c->no_retained = opt->no_retained;
+	c->keep = opt->keep;
 	c->username = copy(conf->mqtt.username);
 	c->password = copy(conf->mqtt.password);
 	c->ca_file = copy(conf->mqtt.ca_file);

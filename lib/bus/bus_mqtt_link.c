@@ -294,7 +294,8 @@ static int on_message(void *ctx, char *topic, int topic_len, MQTTAsync_message *
 	struct lt_mq_link *l = ctx;
 	struct lt_mq_core *c = l->w->core;
 	struct lt_in *in = copy_message(topic, topic_len, msg);
-	bool pause = false;
+	const struct lt_bus_keep *keep;
+	bool pause = false, once = msg->qos == 0;
 
 	MQTTAsync_freeMessage(&msg);
 	MQTTAsync_free(topic);
@@ -304,6 +305,12 @@ static int on_message(void *ctx, char *topic, int topic_len, MQTTAsync_message *
 		lt_counter_add(&lt_bus_stats.foreign, 1);
 		return 1;
 	}
+	pthread_mutex_lock(&c->lock);
+	keep = c->keep;
+	pthread_mutex_unlock(&c->lock);
+	/* Before the PUBACK, which paho sends when this function returns. */
+	if (keep && !once)
+		in->m.kept = keep->keep(keep->arg, &in->m);
 	pthread_mutex_lock(&c->lock);
 	if (lt_inq_push(&c->in, in))
 		lt_mq_wake_locked(c);

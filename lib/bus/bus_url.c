@@ -66,6 +66,10 @@ int lt_bus_url_parse(struct lt_bus_url *u, const char *url, struct lt_err *err)
 		return parse_host(u, p, n, err);
 	if (n == 0)
 		return bad(err, "there is no host name");
+	if (strncmp(u->scheme, "kafka", 5) ==
+		0) /* a list of brokers, of which the first is shown */
+		n = strcspn(p, ",/?#");
+	end = p + n;
 	if (*p == '[') {
 		const char *close = memchr(p, ']', n);
 

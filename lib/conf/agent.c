@@ -8,6 +8,7 @@
 
 static const char *const encodings[] = {"protobuf", "json", NULL};
 static const char *const shapes[] = {"always", "announced", NULL};
+static const char *const syncs[] = {"always", "interval", "never", NULL};
 /* Those of producers/agent/collectors.c; a test compares the two. */
 static const char *const collectors[] = {"cpu", "diskstats", "filesystem", "hwmon", "loadavg",
 	"meminfo", "netdev", "netstat", "pressure", "processes", "sockstat", "stat", "thermal_zone",
@@ -28,8 +29,32 @@ static const struct lt_conf_key keys[] = {
 	KEY(DURATION, "announce_interval", announce_interval_ms, "60s", .min = SECOND, .max = HOUR,
 		.help = "With shape: announced, how often names and labels are sent again."),
 	KEY(SIZE, "queue_max_bytes", queue_max_bytes, "16MiB", .min = 64 * KIB, .max = 4 * GIB,
-		.help = "Memory for events that the broker has not acknowledged; when it is full "
-			"the oldest are dropped and counted."),
+		.help = "Without a spool: memory for events that the broker has not acknowledged; "
+			"when it is full the oldest are dropped and counted."),
+	KEY(STRING, "spool.dir", spool.dir, "", .max = 1024,
+		.help = "Folder for events until the store has acknowledged them; it survives "
+			"restarts and outages. Empty: none, and events are only kept in memory "
+			"until "
+			"the broker has them."),
+	KEY(SIZE, "spool.max_bytes", spool.max_bytes, "256MiB", .min = MIB, .max = 1024 * GIB,
+		.help = "Size of the spool on disk; when it is full the oldest events are dropped, "
+			"counted, and recorded as a gap."),
+	KEY(DURATION, "spool.max_age", spool.max_age_ms, "0", .min = 0, .max = 3650 * DAY,
+		.help = "Events that have waited longer are dropped likewise. 0: none are."),
+	KEY(SIZE, "spool.memory_bytes", spool.memory_bytes, "4MiB", .min = 256 * KIB,
+		.max = 4 * GIB,
+		.help = "Memory for events that the disk has not taken yet, because it is slow, "
+			"full or broken."),
+	KEY(ENUM, "spool.sync", spool.sync, "interval", .choices = syncs,
+		.help = "When the disk is made to keep what was written, which matters only if the "
+			"machine itself goes down: always: after each write; interval: every "
+			"spool.sync_interval; never: when the kernel likes to, usually within 30 "
+			"s."),
+	KEY(DURATION, "spool.sync_interval", spool.sync_interval_ms, "1s", .min = 10, .max = HOUR,
+		.help = "With spool.sync: interval, what a power failure may cost."),
+	KEY(INT, "backlog_rate", backlog_rate, "500", .min = 1, .max = 100000,
+		.help = "Events a second that are sent again or late at most, beside the live "
+			"ones."),
 	KEY(DURATION, "drain_timeout", drain_timeout_ms, "10s", .min = 0, .max = HOUR,
 		.help = "After SIGTERM, how long to go on sending what is queued."),
 	KEY(STRING, "admin", admin, "127.0.0.1:9501", .max = 256,
@@ -83,6 +108,8 @@ static void check(struct lt_conf_check *k, const void *section)
 		}
 	}
 	lt_check_address(k, "admin", c->admin);
+	if (*c->spool.dir)
+		lt_check_absolute(k, "spool.dir", c->spool.dir);
 	lt_check_absolute(k, "procfs", c->procfs);
 	lt_check_absolute(k, "sysfs", c->sysfs);
 	lt_check_absolute(k, "rootfs", c->rootfs);

@@ -5,10 +5,15 @@
 
 #define SECTION lt_bus_conf
 
+static const char *const starts[] = {"earliest", "latest", NULL};
+static const char *const rebalances[] = {"cooperative", "eager", NULL};
+
 static const struct lt_conf_key keys[] = {
 	KEY(STRING, "url", url, "mqtt://127.0.0.1:1883", .min = 1, .max = 1024,
-		.help = "The message bus: mqtt://HOST:PORT, mqtts://HOST:PORT for TLS, or mem:// "
-			"inside one process for tests. Without a port it is 1883, with TLS 8883."),
+		.help = "The message bus: mqtt://HOST:PORT, mqtts://HOST:PORT for TLS, "
+			"kafka://HOST:PORT,HOST:PORT,..., kafkas://... for TLS, or mem:// inside "
+			"one process for tests. Without a port it is 1883, with TLS 8883, for "
+			"Kafka 9092."),
 	KEY(STRING, "prefix", prefix, "latido/v1", .min = 1, .max = 256,
 		.help = "What every topic starts with. Agents, consumers and devices of one site "
 			"use the same one."),
@@ -49,6 +54,51 @@ static const struct lt_conf_key keys[] = {
 			"again."),
 	KEY(INT, "mqtt.max_inflight", mqtt.max_inflight, "1000", .min = 1, .max = 65535,
 		.help = "Messages published and not yet acknowledged by the broker."),
+	KEY(STRING, "kafka.topic", kafka.topic, "latido.metrics", .min = 1, .max = 249,
+		.help = "Kafka topic of the events; the key is the source."),
+	KEY(STRING, "kafka.deadletter_topic", kafka.deadletter_topic, "latido.deadletter", .min = 1,
+		.max = 249, .help = "Kafka topic of what could not be decoded."),
+	KEY(STRING, "kafka.alerts_topic", kafka.alerts_topic, "latido.alerts", .min = 1, .max = 249,
+		.help = "Kafka topic of the alerts."),
+	KEY(STRING, "kafka.group", kafka.group, "", .max = 255,
+		.help = "Consumer group: members of one group share the partitions. Empty: "
+			"latido-PROGRAM."),
+	KEY(ENUM, "kafka.start", kafka.start, "earliest", .choices = starts,
+		.help = "Where a consumer begins that has no position yet."),
+	KEY(ENUM, "kafka.rebalance", kafka.rebalance, "cooperative", .choices = rebalances,
+		.help = "How partitions move between members: cooperative moves only those that "
+			"change hands, eager takes all away for a moment. All members of a group "
+			"need the same."),
+	KEY(STRING, "kafka.compression", kafka.compression, "zstd", .min = 1, .max = 16,
+		.help = "Compression of what is published: zstd, lz4, snappy, gzip or none."),
+	KEY(DURATION, "kafka.linger", kafka.linger_ms, "5ms", .min = 0, .max = MINUTE,
+		.help = "Publishes wait this long for others, to travel in one batch."),
+	KEY(DURATION, "kafka.session_timeout", kafka.session_timeout_ms, "30s", .min = 500,
+		.max = 30 * MINUTE,
+		.help = "A member that is silent for so long loses its partitions to the others."),
+	KEY(INT, "kafka.max_inflight", kafka.max_inflight, "10000", .min = 1, .max = 10000000,
+		.help = "Messages published and not yet acknowledged by the broker."),
+	KEY(STRING, "kafka.username", kafka.username, "", .max = 1024,
+		.help = "User at the broker (SASL); empty: none."),
+	KEY(STRING, "kafka.password", kafka.password, "", .max = 4096, .flags = LT_CONF_SECRET,
+		.help = "Password at the broker."),
+	KEY(STRING, "kafka.sasl_mechanism", kafka.sasl_mechanism, "SCRAM-SHA-256", .min = 1,
+		.max = 32,
+		.help = "With kafka.username: SCRAM-SHA-256, SCRAM-SHA-512 or PLAIN. PLAIN shows "
+			"the password to whoever listens unless TLS is on."),
+	KEY(STRING, "kafka.ca_file", kafka.ca_file, "", .max = 4095,
+		.help = "PEM file with the authorities that may sign the brokers' certificates. "
+			"Empty: the system's. Only with kafkas://."),
+	KEY(STRING, "kafka.cert_file", kafka.cert_file, "", .max = 4095,
+		.help = "PEM file with our own certificate, for brokers that ask for one. Only "
+			"with kafkas://, and together with key_file."),
+	KEY(STRING, "kafka.key_file", kafka.key_file, "", .max = 4095,
+		.help = "PEM file with the private key of cert_file, not encrypted."),
+	KEY(BOOL, "kafka.verify_hostname", kafka.verify_hostname, "true",
+		.help = "With kafkas://, whether a broker's certificate must name its host."),
+	KEY(MAP, "kafka.properties", kafka.properties, "",
+		.help = "Any further properties of librdkafka by their own names, such as "
+			"fetch.wait.max.ms: they have the last word."),
 	KEY(DURATION, "backoff_base", backoff_base_ms, "250ms", .min = 10, .max = MINUTE,
 		.help = "Wait before the first try to connect again; doubles with each try and is "
 			"jittered."),
@@ -70,6 +120,40 @@ static void check_prefix(struct lt_conf_check *k, const char *prefix)
 		lt_conf_reject(k, "prefix", "topics that start with $ belong to the broker");
 }
 
+static void check_kafka(struct lt_conf_check *k, const struct lt_bus_conf *c)
+{
+	const char *p = strstr(c->url, "://") + 3;
+	bool tls = !strncmp(c->url, "kafkas://", 9);
+
+	if (strchr(p, '@')) {
+		lt_conf_reject_hidden(k, "url",
+			"credentials do not belong into the URL; use kafka.username and "
+			"kafka.password_file");
+		return;
+	}
+	for (;; p++) {
+		size_t host = strcspn(p, ",/?#");
+
+		lt_check_host_port(k, "url", p, host, false);
+		p += host;
+		if (*p != ',')
+			break;
+	}
+	if (*p && strcmp(p, "/") != 0)
+		lt_conf_reject(
+			k, "url", "nothing may follow the last port; the topic is kafka.topic");
+	if (c->kafka.username[0] && strcmp(c->kafka.sasl_mechanism, "PLAIN") != 0 &&
+		strcmp(c->kafka.sasl_mechanism, "SCRAM-SHA-256") != 0 &&
+		strcmp(c->kafka.sasl_mechanism, "SCRAM-SHA-512") != 0)
+		lt_conf_reject(k, "kafka.sasl_mechanism",
+			"expected SCRAM-SHA-256, SCRAM-SHA-512 or PLAIN");
+	if (c->kafka.ca_file[0] && !tls)
+		lt_conf_reject(k, "kafka.ca_file", "is of use with kafkas:// only; change bus.url");
+	if (c->kafka.cert_file[0] && !tls)
+		lt_conf_reject(
+			k, "kafka.cert_file", "is of use with kafkas:// only; change bus.url");
+}
+
 static void check_url(struct lt_conf_check *k, const struct lt_bus_conf *c)
 {
 	const char *rest = strstr(c->url, "://");
@@ -78,14 +162,13 @@ static void check_url(struct lt_conf_check *k, const struct lt_bus_conf *c)
 
 	if (!strncmp(c->url, "mem://", 6))
 		return;
-	if (!strncmp(c->url, "kafka://", 8)) {
-		lt_conf_reject(k, "url",
-			"Kafka is not in this build; use mqtt:// or mqtts://, and a bridge");
+	if (!strncmp(c->url, "kafka://", 8) || !strncmp(c->url, "kafkas://", 9)) {
+		check_kafka(k, c);
 		return;
 	}
 	if (!rest || (!tls && strncmp(c->url, "mqtt://", 7))) {
 		lt_conf_reject(k, "url",
-			"expected mqtt://HOST:PORT or mqtts://HOST:PORT, "
+			"expected mqtt://HOST:PORT, mqtts://HOST:PORT or kafka://HOST:PORT, "
 			"for example mqtt://127.0.0.1:1883");
 		return;
 	}
@@ -117,6 +200,10 @@ static void check(struct lt_conf_check *k, const void *section)
 	check_prefix(k, c->prefix);
 	check_url(k, c);
 	lt_check_pair(k, "mqtt.cert_file", c->mqtt.cert_file, "mqtt.key_file", c->mqtt.key_file);
+	lt_check_pair(
+		k, "kafka.cert_file", c->kafka.cert_file, "kafka.key_file", c->kafka.key_file);
+	if (c->kafka.password[0] && !c->kafka.username[0])
+		lt_conf_reject(k, "kafka.password", "a password needs kafka.username too");
 	if (c->mqtt.password[0] && !c->mqtt.username[0])
 		lt_conf_reject(k, "mqtt.password", "a password needs mqtt.username too");
 	if (c->backoff_cap_ms < c->backoff_base_ms)

@@ -22,6 +22,12 @@ static const struct lt_conf_key keys[] = {
 	KEY(BOOL, "migrate", migrate, "true",
 		.help = "Whether the schema is brought up to date at start. If false, latido-store "
 			"--migrate does it, and a database that is behind is an error."),
+	KEY(STRING, "inbox_dir", inbox_dir, "", .max = 1024,
+		.help = "Folder for what devices have sent and PostgreSQL has not got yet, written "
+			"before the broker hears that it arrived. Empty: none, and a store that is "
+			"killed may lose the last events of devices."),
+	KEY(SIZE, "inbox_max_bytes", inbox_max_bytes, "256MiB", .min = MIB, .max = 1024 * GIB,
+		.help = "Its size; when it is full the oldest are dropped from it and counted."),
 };
 
 static void check(struct lt_conf_check *k, const void *section)
@@ -29,6 +35,8 @@ static void check(struct lt_conf_check *k, const void *section)
 	const struct lt_store_conf *c = section;
 
 	lt_check_address(k, "admin", c->admin);
+	if (*c->inbox_dir)
+		lt_check_absolute(k, "inbox_dir", c->inbox_dir);
 	if (c->retention_ms > 0 && c->retention_ms < DAY)
 		lt_conf_reject(k, "retention",
 			"must be at least 1d, since partitions are days, or 0 to keep everything");

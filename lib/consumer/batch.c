@@ -89,6 +89,11 @@ struct lt_bus_msg *lt_fill_poison(struct lt_fill *f, size_t i)
 	return m;
 }
 
+bool lt_fill_empty(const struct lt_fill *f)
+{
+	return f->batch.n == 0 && f->spans.n == 0;
+}
+
 void lt_fill_clear(struct lt_fill *f, struct lt_bus *bus)
 {
 	struct lt_bus_msg *m;
@@ -97,7 +102,8 @@ void lt_fill_clear(struct lt_fill *f, struct lt_bus *bus)
 		release_event(f->batch.events[i]);
 	while ((m = lt_msgs_pop(&f->msgs)))
 		lt_bus_done(bus, m);
-	f->batch.n = 0;
+	f->batch.n = f->batch.n_spans = f->batch.n_gaps = 0;
+	f->spans.n = f->gaps.n = 0;
 	f->bytes = 0;
 	f->oldest_mono_ns = 0;
 	lt_arena_reset(&f->arena);
@@ -107,5 +113,7 @@ void lt_fill_fini(struct lt_fill *f, struct lt_bus *bus)
 {
 	lt_fill_clear(f, bus);
 	lt_arena_fini(&f->arena);
+	free(f->spans.items);
+	free(f->gaps.items);
 	free(f->batch.events);
 }

@@ -18,6 +18,12 @@ struct lt_bus_msg *lt_msgs_pop(struct lt_msgs *l);
 /** lt_msgs_remove() - Return: was @m in the list? */
 bool lt_msgs_remove(struct lt_msgs *l, struct lt_bus_msg *m);
 
+/** struct lt_spans - list of spans; see spans.h */
+struct lt_spans {
+	struct lt_bus_span *items;
+	size_t n, cap;
+};
+
 /** struct lt_fill - a batch being filled or made durable: events, their memory, their messages */
 struct lt_fill {
 	struct lt_batch batch; /* what the sink sees */
@@ -25,8 +31,12 @@ struct lt_fill {
 	struct lt_arena arena;
 	struct lt_msgs msgs;
 	size_t bytes;
-	int64_t oldest_mono_ns; /* of the first event; 0 when empty */
+	struct lt_spans spans, gaps; /* batch.spans, batch.gaps */
+	int64_t oldest_mono_ns;      /* of the first event or span; 0 when empty */
 };
+
+/** lt_fill_empty() - nothing for the sink in it. */
+bool lt_fill_empty(const struct lt_fill *f);
 
 void lt_fill_init(struct lt_fill *f);
 /** lt_fill_add() - @first and its list come from @m, which now belongs to the batch. */

@@ -6,12 +6,15 @@
 
 #include "batch.h"
 #include "deadletter.h"
+#include "inbox.h"
 #include "latido/clock.h"
 #include "latido/daemon.h"
 #include "latido/log.h"
 #include "latido/stats.h"
+#include "outbox.h"
 #include "parking.h"
 #include "sink_thread.h"
+#include "spans.h"
 
 #define POLL_MAX      64  /* messages a call of lt_bus_poll() */
 #define POLL_BUDGET   512 /* messages a turn of the loop, so that timers and jobs get theirs */
@@ -35,6 +38,14 @@ struct lt_consumer {
 	struct lt_parking parking;
 	char asked_source[LT_SOURCE_MAX + 1]; /* of the FIND_SHAPE job under way */
 	struct lt_deadletters letters;
+	/* for sinks that keep their positions */
+	bool positions;
+	struct lt_spans seen;
+	struct lt_spans unplaced; /* assigned, position not known yet */
+	struct lt_spans asked;    /* of the POSITIONS job under way */
+	struct lt_outbox *outbox;
+	struct lt_inbox *inbox; /* NULL = none */
+	struct lt_waker inbox_waker;
 
 	struct lt_timer more, linger, retry, tick, park, drain_limit;
 	struct lt_backoff backoff;
@@ -194,6 +205,11 @@ static void take(struct lt_consumer *c, struct lt_bus_msg *m)
 
 	lt_counter_add(&stats.messages, 1);
 	lt_counter_add(&stats.bytes, m->size);
+	if (c->positions && !lt_spans_take(&c->seen, c->filling, m)) {
+		lt_bus_done(c->bus, m);
+		return;
+	}
+	lt_outbox_earn(c->outbox, 1);
 	if (lt_origin_from_topic(&origin, c->opt.conf->bus.prefix, m->topic, &err) < 0) {
 		reject(c, m, LT_REASON_SOURCE_MISMATCH, err.msg);
 		return;
@@ -220,8 +236,15 @@ static void fill_from_bus(struct lt_consumer *c)
 {
 	struct lt_bus_msg *msgs[POLL_MAX];
 	size_t budget = POLL_BUDGET;
+	struct lt_bus_msg *kept;
 
 	c->bus_empty = false;
+	/* First what an earlier life had received and not processed. */
+	while (c->inbox && budget && !c->draining && has_room(c) &&
+		(kept = lt_inbox_next(c->inbox))) {
+		take(c, kept);
+		budget--;
+	}
 	while (budget && may_read(c)) {
 		size_t room = (size_t)c->opt.batch->max_events - c->filling->batch.n;
 		size_t want = budget < POLL_MAX ? budget : POLL_MAX;
@@ -243,7 +266,10 @@ static bool batch_due(const struct lt_consumer *c)
 {
 	const struct lt_fill *f = c->filling;
 
-	if (f->batch.n == 0)
+	if (lt_fill_empty(f))
+		return false;
+	/* A position moves past a message only when that is stored or its dead letter is. */
+	if (c->positions && !(lt_deadletters_empty(&c->letters) && c->parking.n == 0))
 		return false;
 	return c->draining || !has_room(c) ||
 	       lt_mono_ns() - f->oldest_mono_ns >= c->opt.batch->linger_ms * LT_NS_PER_MS;
@@ -258,7 +284,7 @@ static void put(struct lt_consumer *c)
 
 static bool work_left(const struct lt_consumer *c)
 {
-	return c->putting || c->filling->batch.n || !c->bus_empty || c->parking.n;
+	return c->putting || !lt_fill_empty(c->filling) || !c->bus_empty || c->parking.n;
 }
 
 /* Gives the idle sink its next job, the most urgent first. */
@@ -276,8 +302,16 @@ static void next_job(struct lt_consumer *c)
 		return;
 	if (!c->open) {
 		lt_sink_thread_submit(&c->thread, LT_JOB_OPEN, NULL, 0);
+	} else if (c->unplaced.n) {
+		struct lt_spans idle = c->asked;
+
+		c->asked = c->unplaced;
+		c->unplaced = idle;
+		c->unplaced.n = 0;
+		lt_sink_thread_ask(&c->thread, c->asked.items, c->asked.n);
 	} else if (c->putting) {
-		put(c);
+		if (!c->positions || lt_deadletters_empty(&c->letters))
+			put(c);
 	} else if (c->parking.n_due && (p = lt_parking_unasked(&c->parking))) {
 		uint64_t hash = p->hash;
 
@@ -307,6 +341,7 @@ static void end_drain(struct lt_consumer *c, bool complete)
 					       (c->putting ? c->putting->batch.n : 0) +
 					       c->parking.n),
 			LT_S("deadletters", lt_deadletters_empty(&c->letters) ? "sent" : "unsent"));
+	lt_outbox_flush(c->outbox, true);
 	c->opt.drained(c->opt.arg, complete);
 }
 
@@ -323,6 +358,8 @@ static void expire_parked(struct lt_consumer *c, int64_t mono_ns)
 
 static void pump(struct lt_consumer *c)
 {
+	int64_t linger_ns;
+
 	if (c->ended)
 		return;
 	fill_from_bus(c);
@@ -332,10 +369,12 @@ static void pump(struct lt_consumer *c)
 	/* next_job() may have swapped the batches and so made room. */
 	if (!c->bus_empty && may_read(c))
 		lt_timer_start_ns(&c->more, 0);
-	if (c->filling->batch.n && !batch_due(c) && !lt_timer_pending(&c->linger))
-		lt_timer_start_ns(&c->linger, c->filling->oldest_mono_ns +
-						      c->opt.batch->linger_ms * LT_NS_PER_MS -
-						      lt_mono_ns());
+	linger_ns =
+		c->filling->oldest_mono_ns + c->opt.batch->linger_ms * LT_NS_PER_MS - lt_mono_ns();
+	/* Not when it is over and something else than time is waited for. */
+	if (!lt_fill_empty(c->filling) && linger_ns > 0 && !batch_due(c) &&
+		!lt_timer_pending(&c->linger))
+		lt_timer_start_ns(&c->linger, linger_ns);
 	lt_gauge_set(&stats.filling, (int64_t)c->filling->batch.n);
 	lt_gauge_set(&stats.parking, (int64_t)c->parking.n);
 	if (c->draining && c->flushed && !work_left(c) && lt_deadletters_empty(&c->letters) &&
@@ -377,7 +416,7 @@ static void put_done(struct lt_consumer *c, const struct lt_job *job)
 		m = lt_fill_poison(c->putting, job->bad);
 		if (m)
 			reject(c, m, LT_REASON_CONFLICT, job->err.msg);
-		if (c->putting->batch.n)
+		if (!lt_fill_empty(c->putting))
 			return; /* the rest is put again */
 	} else if (job->rc < 0) {
 		sink_failed(c, &job->err);
@@ -456,6 +495,16 @@ static void on_job(void *arg, struct lt_job *job)
 		break;
 	case LT_JOB_TICK:
 		break;
+	case LT_JOB_POSITIONS:
+		if (job->rc < 0) {
+			for (size_t i = 0; i < job->n_parts; i++)
+				lt_spans_add(&c->unplaced, &job->parts[i]);
+			sink_failed(c, &job->err);
+			break;
+		}
+		lt_spans_seek(&c->seen, c->filling, c->putting, job->parts, job->n_parts);
+		lt_bus_seek(c->bus, job->parts, job->n_parts);
+		break;
 	case LT_JOB_FLUSH:
 		if (job->rc < 0)
 			sink_failed(c, &job->err);
@@ -463,7 +512,8 @@ static void on_job(void *arg, struct lt_job *job)
 			c->flushed = true;
 		break;
 	}
-	if (job->rc == LT_OK && job->type != LT_JOB_FIND_SHAPE && job->type != LT_JOB_FLUSH)
+	if (job->rc == LT_OK && job->type != LT_JOB_FIND_SHAPE && job->type != LT_JOB_FLUSH &&
+		job->type != LT_JOB_POSITIONS)
 		schedule_tick(c, job);
 	pump(c);
 }
@@ -510,6 +560,8 @@ static void on_state(void *arg, bool connected, bool resumed, const struct lt_er
 		lt_log(LT_INFO, "bus_connected", LT_S("url", c->opt.conf->bus.url),
 			LT_S("session", resumed ? "resumed" : "new"));
 		lt_deadletters_send(&c->letters);
+		if (!resumed)
+			lt_outbox_forgotten(c->outbox);
 	} else {
 		lt_complain(&c->bus_complaint,
 			err && err->cls == LT_CLS_CONFIG ? LT_ERROR : LT_WARN, "bus_unavailable",
@@ -522,11 +574,17 @@ static void on_readable(void *arg)
 	pump(arg);
 }
 
+static void inbox_ready(void *arg)
+{
+	lt_waker_wake(&((struct lt_consumer *)arg)->inbox_waker);
+}
+
 static void on_writable(void *arg)
 {
 	struct lt_consumer *c = arg;
 
 	lt_deadletters_send(&c->letters);
+	lt_outbox_flush(c->outbox, false);
 }
 
 static void on_delivered(void *arg, uint64_t token, int code, const struct lt_err *err)
@@ -534,6 +592,24 @@ static void on_delivered(void *arg, uint64_t token, int code, const struct lt_er
 	struct lt_consumer *c = arg;
 
 	lt_deadletters_delivered(&c->letters, token, code, err);
+	pump(c);
+}
+
+static void on_assigned(void *arg, const struct lt_bus_span *parts, size_t n)
+{
+	struct lt_consumer *c = arg;
+
+	for (size_t i = 0; i < n; i++)
+		lt_spans_add(&c->unplaced, &parts[i]);
+	pump(c);
+}
+
+static void on_lost(void *arg, const struct lt_bus_span *gap)
+{
+	struct lt_consumer *c = arg;
+
+	if (c->positions)
+		lt_spans_lost(&c->seen, c->filling, gap);
 	pump(c);
 }
 
@@ -555,6 +631,9 @@ struct lt_consumer *lt_consumer_new(
 		.topics = (const char *const *)c->topics,
 		.n_topics = opt->backlog ? 3 : 2};
 
+	if (opt->sink->positions)
+		handler.assigned = on_assigned;
+	handler.lost = on_lost;
 	c->opt = *opt;
 	c->loop = loop;
 	lt_fill_init(&c->fills[0]);
@@ -577,13 +656,28 @@ struct lt_consumer *lt_consumer_new(
 
 	c->sink = lt_calloc(1, opt->sink->size);
 	c->sink->ops = opt->sink;
+	c->outbox = lt_outbox_new(loop);
+	c->sink->outbox = c->outbox;
 	if (c->sink->ops->init(c->sink, conf, err) < 0)
 		goto fail;
+	if (opt->inbox_dir && *opt->inbox_dir) {
+		if (lt_waker_init(&c->inbox_waker, loop, on_readable, c, err) < 0)
+			goto fail;
+		c->inbox = lt_inbox_open(opt->inbox_dir, opt->inbox_max_bytes, conf->bus.prefix,
+			inbox_ready, c, err);
+		if (!c->inbox)
+			goto fail;
+		lt_inbox_stats(c->inbox);
+		bus.keep = lt_inbox_keep(c->inbox);
+	}
 	c->bus = lt_bus_new(&conf->bus, &bus, &handler, loop, err);
 	if (!c->bus)
 		goto fail;
+	c->positions = opt->sink->positions && (lt_bus_caps(c->bus) & LT_BUS_PARTITIONS);
 	lt_deadletters_init(&c->letters, c->bus, conf->bus.prefix, opt->comp, stats.rejected,
 		&stats.refused_letters);
+	lt_outbox_bus(c->outbox, c->bus);
+	lt_outbox_stats(c->outbox);
 	stats_shapes = c->shapes;
 	lt_stats_add(stat_table, LT_ARRAY_LEN(stat_table));
 	return c;
@@ -620,6 +714,8 @@ void lt_consumer_free(struct lt_consumer *c)
 	if (!c)
 		return;
 	c->ended = true;
+	if (c->inbox)
+		lt_inbox_freeze(c->inbox);
 	lt_sink_thread_stop(&c->thread);
 	if (c->bus) {
 		while ((p = lt_parking_take(&c->parking, NULL, 0))) {
@@ -628,12 +724,20 @@ void lt_consumer_free(struct lt_consumer *c)
 		}
 		lt_deadletters_fini(&c->letters);
 	}
+	lt_spans_fini(&c->seen);
+	lt_spans_fini(&c->unplaced);
+	lt_spans_fini(&c->asked);
 	lt_fill_fini(&c->fills[0], c->bus);
 	lt_fill_fini(&c->fills[1], c->bus);
+	if (c->outbox)
+		lt_outbox_bus(c->outbox, NULL);
 	lt_bus_free(c->bus);
 	if (c->sink)
 		c->sink->ops->fini(c->sink);
 	free(c->sink);
+	lt_inbox_free(c->inbox);
+	lt_waker_fini(&c->inbox_waker);
+	lt_outbox_free(c->outbox);
 	if (stats_shapes == c->shapes)
 		stats_shapes = NULL;
 	lt_shapes_free(c->shapes);

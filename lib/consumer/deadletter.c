@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "deadletter.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -76,6 +77,61 @@ static void write_envelope(struct lt_buf *b, const char *comp, const struct lt_d
 	lt_buf_str(b, "\"}");
 }
 
+/*
+ * Where headers are carried the body stays as it was, and the headers have the names of Kafka
+ * Connect, which replay tools and consoles know.
+ */
+struct headers {
+	struct lt_bus_header h[10];
+	size_t n;
+	char partition[16], offset[24];
+};
+
+static void add_header(struct headers *h, const char *name, const char *value)
+{
+	h->h[h->n++] = (struct lt_bus_header){name, value, strlen(value)};
+}
+
+static void make_headers(struct headers *h, const char *comp, const struct lt_deadletter *letter)
+{
+	const struct lt_bus_msg *m = letter->msg;
+
+	h->n = 0;
+	snprintf(h->partition, sizeof(h->partition), "%d", m->partition);
+	snprintf(h->offset, sizeof(h->offset), "%lld", (long long)m->offset);
+	add_header(h, "__connect.errors.topic", m->log ? m->log : m->topic);
+	add_header(h, "__connect.errors.partition", h->partition);
+	add_header(h, "__connect.errors.offset", h->offset);
+	add_header(h, "__connect.errors.connector.name", comp);
+	add_header(h, "__connect.errors.stage", "VALUE_CONVERTER");
+	add_header(h, "__connect.errors.exception.class.name", lt_reason_name(letter->reason));
+	add_header(h, "__connect.errors.exception.message", letter->error);
+	add_header(h, "latido.reason", lt_reason_name(letter->reason));
+	add_header(h, "latido.topic", m->topic);
+}
+
+static int publish(struct lt_deadletters *d, const struct lt_deadletter *letter, struct lt_err *err)
+{
+	const struct lt_bus_msg *m = letter->msg;
+	struct lt_bus_out out = {.topic = d->topic, .key = m->key, .token = letter->token};
+	struct headers h;
+
+	if (lt_bus_caps(d->bus) & LT_BUS_HEADERS) {
+		make_headers(&h, d->comp, letter);
+		out.headers = h.h;
+		out.n_headers = h.n;
+		out.data = m->data;
+		out.size = m->size;
+		out.content_type = m->content_type;
+	} else {
+		write_envelope(&d->envelope, d->comp, letter);
+		out.data = d->envelope.data;
+		out.size = d->envelope.len;
+		out.content_type = "application/json";
+	}
+	return lt_bus_publish(d->bus, &out, err);
+}
+
 static void finish(struct lt_deadletters *d, struct lt_deadletter *letter)
 {
 	lt_bus_done(d->bus, letter->msg);
@@ -88,6 +144,7 @@ static void refused(
 	lt_counter_add(d->refused, 1);
 	lt_log(LT_ERROR, "deadletter_lost", LT_S("topic", letter->msg->topic),
 		LT_U("size", letter->msg->size), LT_S("reason", lt_reason_name(letter->reason)),
+		LT_I("partition", letter->msg->partition), LT_I("offset", letter->msg->offset),
 		LT_S("err", err ? err->msg : ""));
 }
 
@@ -98,15 +155,7 @@ void lt_deadletters_send(struct lt_deadletters *d)
 		struct lt_err err = {0};
 		int rc;
 
-		write_envelope(&d->envelope, d->comp, letter);
-		rc = lt_bus_publish(d->bus,
-			&(struct lt_bus_out){.topic = d->topic,
-				.key = letter->msg->key,
-				.data = d->envelope.data,
-				.size = d->envelope.len,
-				.content_type = "application/json",
-				.token = letter->token},
-			&err);
+		rc = publish(d, letter, &err);
 		if (rc == LT_EFULL || rc == LT_ESTOPPED)
 			return; /* writable() comes */
 		d->waiting = letter->next;

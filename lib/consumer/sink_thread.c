@@ -20,6 +20,9 @@ static void run_job(struct lt_sink *s, struct lt_job *j)
 	case LT_JOB_FIND_SHAPE:
 		j->rc = ops->find_shape(s, j->hash, &j->bytes, &j->err);
 		break;
+	case LT_JOB_POSITIONS:
+		j->rc = ops->positions(s, j->parts, j->n_parts, &j->err);
+		return;
 	case LT_JOB_FLUSH:
 		j->rc = ops->flush ? ops->flush(s, &j->err) : LT_OK;
 		return;
@@ -109,6 +112,16 @@ void lt_sink_thread_submit(struct lt_sink_thread *t, enum lt_job_type type,
 {
 	pthread_mutex_lock(&t->mutex);
 	t->job = (struct lt_job){.type = type, .batch = batch, .hash = hash, .tick_ns = INT64_MAX};
+	t->slot = LT_SLOT_SUBMITTED;
+	pthread_cond_signal(&t->cond);
+	pthread_mutex_unlock(&t->mutex);
+}
+
+void lt_sink_thread_ask(struct lt_sink_thread *t, struct lt_bus_span *parts, size_t n)
+{
+	pthread_mutex_lock(&t->mutex);
+	t->job = (struct lt_job){
+		.type = LT_JOB_POSITIONS, .parts = parts, .n_parts = n, .tick_ns = INT64_MAX};
 	t->slot = LT_SLOT_SUBMITTED;
 	pthread_cond_signal(&t->cond);
 	pthread_mutex_unlock(&t->mutex);

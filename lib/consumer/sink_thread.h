@@ -12,13 +12,22 @@
  * a waker when it is done; between the two the job's fields belong to the sink's thread.
  */
 
-enum lt_job_type { LT_JOB_OPEN, LT_JOB_PUT, LT_JOB_TICK, LT_JOB_FIND_SHAPE, LT_JOB_FLUSH };
+enum lt_job_type {
+	LT_JOB_OPEN,
+	LT_JOB_PUT,
+	LT_JOB_TICK,
+	LT_JOB_FIND_SHAPE,
+	LT_JOB_POSITIONS,
+	LT_JOB_FLUSH
+};
 
 struct lt_job {
 	enum lt_job_type type;
 	const struct lt_batch *batch; /* PUT */
 	uint64_t hash;                /* FIND_SHAPE */
 	struct lt_buf bytes;          /* FIND_SHAPE: the answer */
+	struct lt_bus_span *parts;    /* POSITIONS: question and answer; the submitter's */
+	size_t n_parts;
 	int rc;
 	size_t bad; /* PUT, class POISON */
 	struct lt_err err;
@@ -51,6 +60,8 @@ bool lt_sink_thread_busy(struct lt_sink_thread *t);
 /** lt_sink_thread_submit() - only when not busy. */
 void lt_sink_thread_submit(struct lt_sink_thread *t, enum lt_job_type type,
 	const struct lt_batch *batch, uint64_t hash);
+/** lt_sink_thread_ask() - LT_JOB_POSITIONS, likewise; @parts stays until the job is done. */
+void lt_sink_thread_ask(struct lt_sink_thread *t, struct lt_bus_span *parts, size_t n);
 /** lt_sink_thread_stop() - interrupt what runs and join; safe when it never started. */
 void lt_sink_thread_stop(struct lt_sink_thread *t);
 

@@ -66,6 +66,10 @@ int lt_pg_stage(struct lt_sink_pg *s, const struct lt_batch *b, int64_t wall_ns,
 		struct lt_pg_epoch *ep = s->event_epochs[i];
 		bool inside = e->time_ns >= lo_ns && e->time_ns <= hi_ns;
 
+		if (lt_pg_passed(s, e)) {
+			s->duplicates++;
+			continue;
+		}
 		if (ep->epoch) {
 			stage_epoch(s, ep);
 			if ((int64_t)e->oldest_seq > ep->oldest_seq)
@@ -335,7 +339,7 @@ static int write_progress(struct lt_sink_pg *s, bool islands, struct lt_err *err
 
 static bool nothing_to_write(const struct lt_sink_pg *s)
 {
-	if (s->n_rows)
+	if (s->n_rows || lt_pg_positions_change(s))
 		return false;
 	for (size_t i = 0; i < s->n_staged; i++)
 		if (changed(s->staged[i]))
@@ -372,6 +376,8 @@ int lt_pg_write(struct lt_sink_pg *s, struct lt_err *err)
 		rc = write_progress(s, false, err);
 	if (rc == LT_OK)
 		rc = write_progress(s, true, err);
+	if (rc == LT_OK)
+		rc = lt_pg_positions_write(s, err);
 	if (rc == LT_OK)
 		rc = lt_pg_exec(&s->pg, "COMMIT", err);
 	if (rc != LT_OK)

@@ -110,6 +110,8 @@ static int connect_and_check(struct lt_sink_pg *s, struct lt_err *err)
 		rc = lt_pg_schema_apply(&s->pg, list, n, s->conf->store.migrate, &applied, err);
 	if (rc == LT_OK)
 		rc = lt_pg_partitions_ahead(s, err);
+	if (rc == LT_OK)
+		rc = lt_pg_announce(s, err);
 	return rc;
 }
 
@@ -199,6 +201,9 @@ static int put_once(struct lt_sink_pg *s, const struct lt_batch *b, size_t *bad,
 	if (rc != LT_OK)
 		return rc;
 	*bad = b->n;
+	rc = lt_pg_positions_stage(s, b, err);
+	if (rc != LT_OK)
+		return rc;
 	rc = lt_pg_stage(s, b, lt_wall_ns(), err);
 	if (rc == LT_OK) {
 		began_ns = lt_mono_ns();
@@ -206,9 +211,12 @@ static int put_once(struct lt_sink_pg *s, const struct lt_batch *b, size_t *bad,
 		if (rc == LT_OK)
 			count(s, began_ns);
 	}
+	if (rc == LT_OK)
+		lt_pg_acknowledge(s);
 	if (rc == LT_ECONFLICT)
 		lt_pg_reload(s);
 	lt_pg_unstage(s, rc == LT_OK);
+	lt_pg_positions_done(s, rc);
 	return rc;
 }
 
@@ -411,6 +419,8 @@ static void pg_fini(struct lt_sink *sink)
 
 	lt_pg_close(&s->pg);
 	lt_pg_forget(s);
+	lt_pg_positions_fini(s);
+	free(s->bus_gaps);
 	lt_pg_gaps_fini(&s->gaps);
 	for (size_t i = 0; i < LT_ARRAY_LEN(s->param); i++)
 		lt_buf_fini(&s->param[i]);
@@ -433,6 +443,7 @@ const struct lt_sink_ops lt_sink_pg_ops = {
 	.put = pg_put,
 	.tick = pg_tick,
 	.find_shape = pg_find_shape,
+	.positions = lt_pg_positions,
 	.flush = pg_flush,
 	.fini = pg_fini,
 };

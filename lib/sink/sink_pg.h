@@ -28,6 +28,7 @@ struct lt_pg_source {
 	bool seen; /* last_seen_ns is newer than what the table has */
 	bool asked;
 	int64_t last_seen_ns;
+	int64_t top_epoch; /* highest met: only that one is acknowledged */
 };
 
 /** struct lt_pg_epoch - a row of tables epoch and progress */
@@ -67,6 +68,16 @@ struct lt_pg_partition {
 
 enum { LT_PG_AHEAD = 0, LT_PG_SEEN, LT_PG_RETENTION, LT_PG_REST, LT_PG_CHORES };
 
+/** struct lt_pg_position - a row of table kafka_progress */
+struct lt_pg_position {
+	char *log;
+	int32_t partition;
+	bool loaded;  /* next is what the table has, or had */
+	int64_t next; /* -1: no row */
+	int64_t from; /* of the batch: what lies below is stored already */
+	int64_t to;   /* of the batch: where the position goes; -1: stays */
+};
+
 struct lt_sink_pg {
 	struct lt_sink sink;
 	const struct lt_config *conf;
@@ -92,6 +103,10 @@ struct lt_sink_pg {
 	size_t n_staged, staged_cap;
 	size_t duplicates;
 	struct lt_pg_gaps gaps;
+	struct lt_pg_position *positions; /* of Kafka's partitions */
+	size_t n_positions, last_position;
+	const struct lt_bus_span **bus_gaps; /* of the batch, to be recorded */
+	size_t n_bus_gaps, bus_gaps_cap;
 	struct lt_buf param[8];
 	struct lt_buf copy;
 	bool wrote; /* there was something to commit */
@@ -138,6 +153,22 @@ int lt_pg_find_bad(struct lt_sink_pg *s, size_t *bad, struct lt_err *err);
 /** lt_pg_unstage() - @committed: what was staged is now what the table has. */
 void lt_pg_unstage(struct lt_sink_pg *s, bool committed);
 
+/* ---- pg_kafka.c ---- */
+
+int lt_pg_positions(struct lt_sink *sink, struct lt_bus_span *parts, size_t n, struct lt_err *err);
+/** lt_pg_positions_stage() - where the batch moves them; loads what is not known. */
+int lt_pg_positions_stage(struct lt_sink_pg *s, const struct lt_batch *b, struct lt_err *err);
+/** lt_pg_passed() - the event lies below its partition's position: it is stored already. */
+bool lt_pg_passed(struct lt_sink_pg *s, const struct lt_event *e);
+bool lt_pg_positions_change(const struct lt_sink_pg *s);
+/** lt_pg_positions_write() - inside the transaction. Return: LT_ECONFLICT as lt_pg_write(). */
+int lt_pg_positions_write(struct lt_sink_pg *s, struct lt_err *err);
+/** lt_pg_positions_done() - the transaction ended as @rc. */
+void lt_pg_positions_done(struct lt_sink_pg *s, int rc);
+/** lt_pg_positions_forget() - the table is asked again before the next batch. */
+void lt_pg_positions_forget(struct lt_sink_pg *s);
+void lt_pg_positions_fini(struct lt_sink_pg *s);
+
 /* ---- pg_partition.c ---- */
 
 /** lt_pg_partition_for() - make sure of the partition. Return: false in @ok = it is one too many. */
@@ -149,6 +180,14 @@ int lt_pg_partitions_ahead(struct lt_sink_pg *s, struct lt_err *err);
 int lt_pg_retention(struct lt_sink_pg *s, bool *more, struct lt_err *err);
 /** lt_pg_expire_rest() - strays, shapes and epochs that are over. */
 int lt_pg_expire_rest(struct lt_sink_pg *s, struct lt_err *err);
+
+/* ---- pg_ack.c ---- */
+
+/** lt_pg_acknowledge() - after COMMIT, before lt_pg_unstage(): tell the sources of the batch. */
+void lt_pg_acknowledge(struct lt_sink_pg *s);
+
+/** lt_pg_announce() - after connecting: what is stored of every source of late. */
+int lt_pg_announce(struct lt_sink_pg *s, struct lt_err *err);
 
 /* ---- pg_migrate.c ---- */
 

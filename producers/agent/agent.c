@@ -11,6 +11,7 @@
 #include "latido/stats.h"
 #include "queue.h"
 #include "sched.h"
+#include "sender.h"
 
 #define TYPE_PROTOBUF "application/x-protobuf;proto=latido.v1.Event"
 #define TYPE_JSON     "application/json"
@@ -35,13 +36,15 @@ struct agent {
 	struct lt_complaint sample_complaint;
 
 	uint64_t epoch, seq;
-	struct lt_agent_queue *queue;
+	struct lt_sender *sender;     /* with a spool; then queue is empty */
+	struct lt_agent_queue *queue; /* without */
 	struct lt_buf body, payload;
 	struct lt_complaint full_complaint, refused_complaint;
 
 	struct lt_bus *bus;
 	struct lt_complaint bus_complaint;
 	bool connected;
+	bool retains; /* the bus keeps a status; elsewhere none is sent */
 	bool birth_due;
 	int64_t conn_us; /* names this connection, in birth and will */
 	/* The shape that this connection has seen, and when; shape: announced. */
@@ -78,7 +81,7 @@ static double last_seq(void *p)
 
 static void register_stats(struct agent *a)
 {
-	static struct lt_stat table[14];
+	static struct lt_stat table[8], queue_table[6];
 	const struct lt_stat rows[LT_ARRAY_LEN(table)] = {
 		{"latido_agent_ticks_total", LT_STAT_COUNTER, NULL, "Snapshots taken.", &a->ticks,
 			NULL},
@@ -97,6 +100,10 @@ static void register_stats(struct agent *a)
 			&a->series, NULL},
 		{"latido_agent_events_total", LT_STAT_COUNTER, NULL,
 			"Events made, each with the next sequence number.", &a->events, NULL},
+		{"latido_agent_last_seq", LT_STAT_GAUGE_FN, NULL,
+			"Sequence number of the last event.", a, last_seq},
+	};
+	const struct lt_stat queue_rows[LT_ARRAY_LEN(queue_table)] = {
 		{"latido_agent_published_bytes_total", LT_STAT_COUNTER, NULL,
 			"Payload bytes of events handed to the bus.", &a->event_bytes, NULL},
 		{"latido_agent_events_delivered_total", LT_STAT_COUNTER, NULL,
@@ -109,12 +116,16 @@ static void register_stats(struct agent *a)
 			"Events not yet acknowledged by the broker.", a, queue_events},
 		{"latido_agent_queue_bytes", LT_STAT_GAUGE_FN, NULL,
 			"Memory of events not yet acknowledged by the broker.", a, queue_bytes},
-		{"latido_agent_last_seq", LT_STAT_GAUGE_FN, NULL,
-			"Sequence number of the last event.", a, last_seq},
 	};
 
 	memcpy(table, rows, sizeof(table));
 	lt_stats_add(table, LT_ARRAY_LEN(table));
+	if (a->sender) {
+		lt_sender_stats(a->sender);
+	} else {
+		memcpy(queue_table, queue_rows, sizeof(queue_table));
+		lt_stats_add(queue_table, LT_ARRAY_LEN(queue_table));
+	}
 	lt_collectors_stats(a->collectors);
 }
 
@@ -169,9 +180,11 @@ static void check_drained(struct agent *a)
 {
 	if (!a->flushing || a->leaving)
 		return;
+	if (a->sender && lt_sender_pending(a->sender) > 0)
+		return;
 	if (lt_agent_queue_events(a->queue) > 0)
 		return; /* a broker that is away may come back within the limit */
-	if (a->connected && !a->offline_sent) {
+	if (a->connected && a->retains && !a->offline_sent) {
 		a->offline_sent = publish_status(a, "offline", TOKEN_OFFLINE);
 		return; /* on_delivered() or writable() comes back here */
 	}
@@ -180,7 +193,7 @@ static void check_drained(struct agent *a)
 	a->leaving = true;
 	lt_timer_stop(&a->drain_timer);
 	lt_log(LT_INFO, "drained", LT_S("source", a->source), LT_U("epoch", a->epoch),
-		LT_U("seq", a->seq));
+		LT_U("seq", a->seq), LT_U("spooled", a->sender ? lt_sender_held(a->sender) : 0));
 	lt_daemon_drained(a->ctx);
 }
 
@@ -199,7 +212,7 @@ static void on_drain_limit(void *arg)
 	}
 	/* A regular disconnect sends no will: without this the retained status would say online for
 	 * ever. */
-	if (!a->limit_reached && a->connected) {
+	if (!a->limit_reached && a->connected && a->retains) {
 		a->limit_reached = true;
 		if (!a->offline_sent)
 			a->offline_sent = publish_status(a, "offline", TOKEN_OFFLINE);
@@ -217,6 +230,8 @@ void lt_agent_drain(struct lt_ctx *ctx)
 	/* Signals are events of the loop: a tick that was under way is done. */
 	lt_timer_stop(&a->tick_timer);
 	a->flushing = true;
+	if (a->sender)
+		lt_sender_drain(a->sender);
 	lt_timer_start_ns(&a->drain_timer, a->conf->drain_timeout_ms * LT_NS_PER_MS);
 	check_drained(a);
 }
@@ -277,6 +292,10 @@ static void publish(struct agent *a)
 		return;
 	if (a->birth_due)
 		a->birth_due = !publish_status(a, "online", TOKEN_BIRTH);
+	if (a->sender) {
+		lt_sender_pump(a->sender); /* comes back by on_sender_idle() */
+		return;
+	}
 	while (!a->birth_due && (e = lt_agent_queue_next(a->queue)) &&
 		lt_agent_queue_may_send(a->queue, e))
 		if (!publish_one(a, e))
@@ -297,6 +316,8 @@ static void on_state(void *arg, bool connected, bool resumed, const struct lt_er
 			LT_S("url", a->ctx->conf->bus.url),
 			LT_U("queued", lt_agent_queue_events(a->queue)),
 			LT_S("err", err ? err->msg : NULL));
+		if (a->sender)
+			lt_sender_state(a->sender, false);
 		check_drained(a);
 		return;
 	}
@@ -304,14 +325,38 @@ static void on_state(void *arg, bool connected, bool resumed, const struct lt_er
 	lt_log(LT_INFO, "bus_connected", LT_S("url", a->ctx->conf->bus.url),
 		LT_S("session", resumed ? "resumed" : "new"),
 		LT_U("queued", lt_agent_queue_events(a->queue)));
-	a->birth_due = !a->leaving && !a->offline_sent;
+	a->birth_due = a->retains && !a->leaving && !a->offline_sent;
 	a->announced_hash = 0;
+	if (a->sender)
+		lt_sender_state(a->sender, true);
 	publish(a);
 }
 
 static void on_writable(void *arg)
 {
 	publish(arg);
+}
+
+static void on_readable(void *arg)
+{
+	struct agent *a = arg;
+
+	if (a->sender)
+		lt_sender_readable(a->sender);
+}
+
+static void on_sender_idle(void *arg)
+{
+	check_drained(arg);
+}
+
+static void on_new_epoch(void *arg)
+{
+	struct agent *a = arg;
+
+	a->epoch = lt_sender_epoch(a->sender);
+	a->seq = lt_sender_last_seq(a->sender);
+	a->birth_due = !a->leaving && !a->offline_sent;
 }
 
 static void on_delivered(void *arg, uint64_t token, int code, const struct lt_err *err)
@@ -327,6 +372,10 @@ static void on_delivered(void *arg, uint64_t token, int code, const struct lt_er
 			lt_complain(&a->refused_complaint, LT_ERROR, "status_refused",
 				LT_S("topic", a->status_topic), LT_S("err", err ? err->msg : ""));
 		check_drained(a);
+		return;
+	}
+	if (a->sender) {
+		lt_sender_delivered(a->sender, token, code, err);
 		return;
 	}
 	lt_agent_queue_acknowledged(a->queue, token);
@@ -387,6 +436,20 @@ static void sample(struct agent *a)
 	}
 	lt_release(&a->sample_complaint, "snapshot_valid_again");
 	lt_gauge_set(&a->series, e.n);
+	if (a->sender) {
+		if (lt_sender_push(a->sender, &e, &err) == LT_OK) {
+			lt_counter_add(&a->events, 1);
+			a->epoch = lt_sender_epoch(a->sender);
+			a->seq = lt_sender_last_seq(a->sender);
+		} else {
+			lt_counter_add(&a->sample_errors, 1);
+			lt_complain(&a->full_complaint, LT_ERROR, "event_too_large",
+				LT_S("err", err.msg));
+		}
+		if (a->birth_due)
+			publish(a);
+		return;
+	}
 	a->seq = e.seq; /* given only to an event that exists: no holes */
 	e.oldest_seq = lt_agent_queue_oldest_seq(a->queue);
 	if (e.oldest_seq == 0)
@@ -415,11 +478,13 @@ static void on_tick(void *arg)
 
 int lt_agent_start(struct lt_ctx *ctx, struct lt_err *err)
 {
-	const struct lt_bus_options options = {.comp = "agent"};
+	struct lt_bus_options options = {.comp = "agent"};
+	const char *topic;
 	struct agent *a = lt_calloc(1, sizeof(*a));
 	const struct lt_bus_handler handler = {.arg = a,
 		.state = on_state,
 		.writable = on_writable,
+		.readable = on_readable,
 		.delivered = on_delivered,
 		.will = on_will};
 	int rc;
@@ -434,9 +499,31 @@ int lt_agent_start(struct lt_ctx *ctx, struct lt_err *err)
 		return rc;
 	a->metrics_topic = lt_asprintf("%s/nodes/%s/metrics", ctx->conf->bus.prefix, a->source);
 	a->status_topic = lt_asprintf("%s/nodes/%s/status", ctx->conf->bus.prefix, a->source);
-	/* One life of the sequence. Nothing is remembered from an earlier life until there is a
-	 * spool, so the clock alone makes it rise. */
+	/* One life of the sequence. Without a spool nothing is remembered from an earlier one, so
+	 * the clock alone makes it rise. */
 	a->epoch = lt_wall_ns() >= LT_NS_PER_US ? (uint64_t)(lt_wall_ns() / LT_NS_PER_US) : 1;
+	if (*a->conf->spool.dir && strncmp(ctx->conf->bus.url, "kafka", 5) == 0)
+		return lt_fail(err, LT_ECONF, LT_CLS_CONFIG, "agent.spool",
+			"agent.spool.dir is for mqtt://, where the store acknowledges; leave it "
+			"empty with %s, whose delivery report is the acknowledgement",
+			ctx->conf->bus.url);
+	if (*a->conf->spool.dir) {
+		a->sender = lt_sender_new(&(struct lt_sender_options){.conf = a->conf,
+						  .prefix = ctx->conf->bus.prefix,
+						  .source = a->source,
+						  .loop = &ctx->loop,
+						  .arg = a,
+						  .epoch_changed = on_new_epoch,
+						  .idle = on_sender_idle},
+			err);
+		if (!a->sender)
+			return LT_ECONF;
+		a->epoch = lt_sender_epoch(a->sender);
+		a->seq = lt_sender_last_seq(a->sender);
+		topic = lt_sender_topic(a->sender);
+		options.topics = &topic;
+		options.n_topics = 1;
+	}
 	a->queue = lt_agent_queue_new((size_t)a->conf->queue_max_bytes);
 	a->snapshot = lt_snapshot_new((uint32_t)ctx->conf->limits.max_series);
 	a->collectors = lt_collectors_new(a->conf, false, err);
@@ -445,6 +532,9 @@ int lt_agent_start(struct lt_ctx *ctx, struct lt_err *err)
 	a->bus = lt_bus_new(&ctx->conf->bus, &options, &handler, &ctx->loop, err);
 	if (!a->bus)
 		return LT_ECONF;
+	a->retains = lt_bus_caps(a->bus) & LT_BUS_RETAIN;
+	if (a->sender)
+		lt_sender_bus(a->sender, a->bus);
 	lt_ready_set(lt_bus_name(a->bus), false, "connecting");
 	rc = lt_bus_open(a->bus, err);
 	if (rc != LT_OK)
@@ -460,12 +550,19 @@ int lt_agent_start(struct lt_ctx *ctx, struct lt_err *err)
 void lt_agent_fini(struct lt_ctx *ctx)
 {
 	struct agent *a = ctx->priv;
+	size_t lost;
 
 	if (!a)
 		return;
 	lt_timer_fini(&a->tick_timer);
 	lt_timer_fini(&a->drain_timer);
 	lt_bus_free(a->bus);
+	lost = lt_sender_free(a->sender);
+	if (lost > 0) {
+		ctx->exit_code = LT_EXIT_KILLED;
+		lt_log(LT_ERROR, "spool_incomplete", LT_U("events_lost", lost),
+			LT_S("dir", a->conf->spool.dir));
+	}
 	lt_collectors_free(a->collectors);
 	lt_snapshot_free(a->snapshot);
 	lt_agent_queue_free(a->queue);

@@ -20,7 +20,7 @@ static void restart(bool empty)
 
 	open_peer(&sub, "sub", t, true);
 	peers_up(&sub);
-	assert_false(sub.resumed);
+	assert_false(impl->like_mqtt && sub.resumed);
 	open_peer(&pub, "pub", NULL, false);
 	peers_up(&pub);
 	peer_publish_text(&pub, t, "1");
@@ -34,9 +34,12 @@ static void restart(bool empty)
 	peer_wait_up(&pub);
 	assert_int_equal(sub.resumed, !empty);
 	peer_publish_text(&pub, t, "2");
-	peer_wait_got(&sub, 2);
+	/* What was not committed when a broker went away comes again from a log. */
+	while (!peer_has(&sub, t, "2"))
+		peer_wait_got(&sub, sub.n_got + 1);
 	peer_wait_reported(&pub);
-	assert_string_equal(sub.got[1].data, "2");
+	if (impl->like_mqtt)
+		assert_int_equal(sub.n_got, 2);
 	peer_close(&pub);
 	peer_close(&sub);
 }
@@ -50,6 +53,8 @@ static void broker_restarts_with_sessions(void **state)
 static void broker_comes_back_empty(void **state)
 {
 	(void)state;
+	if (!impl->like_mqtt)
+		skip();
 	restart(true);
 }
 
@@ -207,7 +212,8 @@ static void stop_reading(void **state)
 	peer_poll(&sub);
 	for (size_t i = 0; i < sub.n_got; i++)
 		seen[atoi(sub.got[i].data)] = true;
-	assert_true(sub.n_got < N);
+	if (impl->like_mqtt) /* a log hands out in bursts: perhaps it had all */
+		assert_true(sub.n_got < N);
 	peer_close(&sub);
 	peer_conf(&sub, &loop, impl->url(), sub_id);
 	peer_open(&sub, (const char *[]){t, NULL}, true, false);
@@ -233,6 +239,8 @@ static void topics_of_a_session_change(void **state)
 	char *sub_id;
 
 	(void)state;
+	if (!impl->like_mqtt)
+		skip();
 	start_peer(&sub, "sub");
 	peer_open(&sub, (const char *[]){a, b, NULL}, true, false);
 	peer_wait_up(&sub);
@@ -272,9 +280,10 @@ static void kept_messages_survive_the_connection(void **state)
 		peer_publish_text(&pub, t, text("", i));
 	peer_wait_got(&sub, 20);
 	impl->cut(sub.conf.mqtt.client_id);
-	peer_wait_down(&sub);
+	if (impl->like_mqtt) /* Kafka's client is back before anybody notices */
+		peer_wait_down(&sub);
 	for (size_t i = 0; i < sub.n_kept; i++)
-		assert_string_equal(sub.kept[i]->data, sub.got[i].data);
+		assert_memory_equal(sub.kept[i]->data, sub.got[i].data, sub.got[i].size);
 	peer_done_kept(&sub, 10);
 	peer_wait_up(&sub);
 	/* Ten are left to peer_close(), after ... */

@@ -12,6 +12,7 @@ import threading
 import pytest
 import servers
 from conftest import BIN, sanitizer_reports
+from kafka import Kafka
 
 pytestmark = pytest.mark.threaded
 
@@ -52,15 +53,15 @@ class Control:
         self.ours.close()
 
 
-def run_suite(name, broker, env, tmp_path):
+def run_suite(name, broker, env, tmp_path, kind="mqtt"):
     path = os.path.join(CONTRACT, name)
     if not os.path.exists(path):
         pytest.fail(f"{path} is not built: make tests-bin (for this build's SANITIZE)")
     control = Control(broker)
     log = tmp_path / f"{name}.log"
     try:
-        env = {**os.environ, **env, "LT_TEST_BUS": "mqtt", "LT_TEST_MQTT_URL": broker.url,
-               "LT_TEST_MQTT_CTL": str(control.theirs.fileno())}
+        env = {**os.environ, **env, "LT_TEST_BUS": kind, f"LT_TEST_{kind.upper()}_URL": broker.url,
+               f"LT_TEST_{kind.upper()}_CTL": str(control.theirs.fileno())}
         with open(log, "wb") as out:
             result = subprocess.run([path], env=env, stdin=subprocess.DEVNULL, stdout=out, stderr=out,
                                     pass_fds=[control.theirs.fileno()], timeout=SUITE_SECONDS, check=False)
@@ -78,6 +79,16 @@ def test_contract_on_mosquitto(name, servers_folder, tmp_path):
     with servers.Mosquitto(servers_folder, persistence=True) as broker:
         text = run_suite(name, broker, {}, tmp_path)
     assert "[       OK ]" in text  # not skipped
+
+
+@pytest.mark.once  # on the other builds the mock cluster of tests/contract/bus_kafka_mock_test.c
+@pytest.mark.parametrize("name", ["bus_test", "bus_flow_test"])
+def test_contract_on_kafka(name, servers_folder, tmp_path):
+    with Kafka(servers_folder, relay=True) as kafka:
+        broker = kafka.brokers[0]
+        text = run_suite(name, kafka, {"LT_TEST_KAFKA_RELAY": f"{broker.relay_port},{broker.behind_relay_port}"},
+                         tmp_path, "kafka")
+    assert "[       OK ]" in text
 
 
 def test_mqtt_alone(tmp_path):

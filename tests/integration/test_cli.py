@@ -672,11 +672,13 @@ def complete(line):
 
 
 def test_completion():
-    assert complete("latido t") == ["tap", "top"]
+    assert complete("latido t") == ["tap", "top", "topics"]
     assert complete("latido -c /x n") == ["nodes"]
-    assert complete("latido help to") == ["top"]
+    assert complete("latido help to") == ["top", "topics"]
     assert complete("latido nodes -o ") == ["table", "json", "csv"]
     assert complete("latido top --sort me") == ["memory"]
-    for command in ("tap", "top", "nodes"):
-        known = re.findall(r"(?<=\s)--[a-z]+", latido("help", command)[0])
+    assert complete("latido topics ") == ["create", "check"]
+    assert complete("latido deadletter ") == ["list", "show", "replay"]
+    for command in ("tap", "top", "nodes", "topics", "deadletter"):
+        known = re.findall(r"(?<=\s)--[a-z-]+", latido("help", command)[0])
         assert sorted(complete(f"latido {command} --")) == sorted(set(known))

@@ -109,7 +109,8 @@ void assert_sequence(const struct peer *p, const char *on, int from, int to)
 
 int bus_suite_main(const struct CMUnitTest *tests, size_t n, int argc, char **argv)
 {
-	static const struct bus_impl *const impls[] = {&bus_impl_mem, &bus_impl_mqtt};
+	static const struct bus_impl *const impls[] = {
+		&bus_impl_mem, &bus_impl_mqtt, &bus_impl_kafka};
 	const char *only = getenv("LT_TEST_BUS");
 	int failed = 0;
 
@@ -175,6 +176,7 @@ static void mem_start(bool empty)
 
 const struct bus_impl bus_impl_mem = {
 	.name = "mem",
+	.like_mqtt = true,
 	.available = mem_available,
 	.teardown = mem_teardown,
 	.url = mem_url,
@@ -213,9 +215,9 @@ static void mqtt_setup(void)
 	snprintf(relay_url, sizeof(relay_url), "mqtt://127.0.0.1:%d", relay_port(relay));
 }
 
-static void control(const char *line)
+void control(const char *env, const char *line)
 {
-	int fd = atoi(getenv("LT_TEST_MQTT_CTL"));
+	int fd = atoi(getenv(env));
 	char answer[256];
 	ssize_t n;
 
@@ -228,13 +230,13 @@ static void control(const char *line)
 
 static void mqtt_broker_stop(void)
 {
-	control("stop\n");
+	control("LT_TEST_MQTT_CTL", "stop\n");
 	broker_down = true;
 }
 
 static void mqtt_broker_start(bool empty)
 {
-	control(empty ? "start-empty\n" : "start\n");
+	control("LT_TEST_MQTT_CTL", empty ? "start-empty\n" : "start\n");
 	broker_down = false;
 }
 
@@ -264,6 +266,7 @@ static void mqtt_hold(bool on)
 
 const struct bus_impl bus_impl_mqtt = {
 	.name = "mqtt",
+	.like_mqtt = true,
 	.available = mqtt_available,
 	.setup = mqtt_setup,
 	.teardown = mqtt_teardown,

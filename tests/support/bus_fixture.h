@@ -14,6 +14,7 @@
  */
 struct bus_impl {
 	const char *name;
+	bool like_mqtt; /* retained messages, wills, one client an id */
 	bool (*available)(void);
 	void (*setup)(void);    /* before each test */
 	void (*teardown)(void); /* after each test */
@@ -34,9 +35,12 @@ struct bus_impl {
 
 extern const struct bus_impl bus_impl_mem;
 extern const struct bus_impl bus_impl_mqtt;
+extern const struct bus_impl bus_impl_kafka; /* bus_fixture_kafka.c; LT_TEST_KAFKA_... alike */
 
 /* The one under test, and the loop of the running test. */
 extern const struct bus_impl *impl;
+/** control() - one line for the broker's keeper, by the socket that the variable @env names. */
+void control(const char *env, const char *line);
 extern struct lt_loop loop;
 
 /** fixture_setup() - cmocka's setup of each test: a new loop, impl's setup. */

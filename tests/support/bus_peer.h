@@ -50,6 +50,8 @@ struct peer {
 
 /** peer_conf() - a configuration with short delays; @client_id is copied. */
 void peer_conf(struct peer *p, struct lt_loop *loop, const char *url, const char *client_id);
+/** peer_kafka_topic - what peer_conf() sets as bus.kafka.topic; NULL: the default. */
+extern const char *peer_kafka_topic;
 /** peer_open() - make the bus and open it; does not wait. @topics: NULL-terminated, may be NULL. */
 void peer_open(struct peer *p, const char *const *topics, bool durable, bool no_retained);
 /** peer_close() - lt_bus_free() and forget everything. */

@@ -237,6 +237,11 @@ static void ask(struct relay *r)
 
 struct relay *relay_new(int target_port)
 {
+	return relay_new_at(0, target_port);
+}
+
+struct relay *relay_new_at(int port, int target_port)
+{
 	struct relay *r = calloc(1, sizeof(*r));
 	struct sockaddr_in a;
 	socklen_t len = sizeof(a);
@@ -244,7 +249,7 @@ struct relay *relay_new(int target_port)
 	if (!r || pipe(r->wake) < 0)
 		die("relay: pipe");
 	r->target_port = target_port;
-	r->keeper = bind_to(0);
+	r->keeper = bind_to(port);
 	if (getsockname(r->keeper, (struct sockaddr *)&a, &len) < 0)
 		die("relay: getsockname");
 	r->port = ntohs(a.sin_port);

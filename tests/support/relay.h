@@ -11,6 +11,8 @@
 struct relay;
 
 struct relay *relay_new(int target_port);
+/** relay_new_at() - listening on @port; 0: any. */
+struct relay *relay_new_at(int port, int target_port);
 void relay_free(struct relay *r);
 int relay_port(const struct relay *r);
 /** relay_cut() - reset all connections (both ends see RST); new ones are accepted. */

@@ -25,6 +25,7 @@ static void good(void **state)
 		{"mem://", "mem", "", 0},
 		{"mem://hub:1", "mem", "hub:1", 0},
 		{"kafka://broker:9092", "kafka", "broker", 9092},
+		{"kafkas://a:1,b:2,[::1]:3", "kafkas", "a", 1},
 	};
 	struct lt_bus_url u;
 	struct lt_err err;
@@ -88,9 +89,9 @@ static void new_refuses(void **state)
 	struct lt_err err;
 
 	(void)state;
-	assert_null(make("kafka://broker", "a", &err));
+	assert_null(make("amqp://broker", "a", &err));
 	assert_int_equal(err.cls, LT_CLS_CONFIG);
-	assert_non_null(strstr(err.msg, "'kafka'"));
+	assert_non_null(strstr(err.msg, "'amqp'"));
 	assert_null(make("broker", "a", &err));
 	assert_null(make("mem://x", "a/#/b", &err));
 	assert_non_null(strstr(err.msg, "a/#/b"));

@@ -10,6 +10,7 @@
 
 #include <cmocka.h>
 
+#include "latido/bus_mem.h"
 #include "latido/clock.h"
 #include "latido/consumer.h"
 #include "latido/daemon.h"
@@ -32,7 +33,8 @@ static struct {
 	int fail_opens, fail_puts, fail_finds; /* with RETRY, so many times */
 	enum lt_class open_class;
 	uint64_t poison_seq;
-	bool block; /* put() waits until it is cleared */
+	bool answer; /* put() publishes the highest number under three topics */
+	bool block;  /* put() waits until it is cleared */
 	bool blocked;
 	struct lt_buf shape; /* find_shape() answers this */
 	size_t finds;
@@ -59,7 +61,6 @@ static int fake_put(struct lt_sink *s, const struct lt_batch *b, size_t *bad, st
 {
 	int rc = LT_OK;
 
-	(void)s;
 	pthread_mutex_lock(&sink.mutex);
 	sink.puts++;
 	sink.largest = b->n > sink.largest ? b->n : sink.largest;
@@ -77,6 +78,13 @@ static int fake_put(struct lt_sink *s, const struct lt_batch *b, size_t *bad, st
 			*bad = i;
 			rc = lt_fail(err, LT_EDATA, LT_CLS_POISON, "fake.put", "cannot be stored");
 		}
+	for (size_t i = 0; rc == LT_OK && sink.answer && i < b->n; i++) {
+		char text[32], topic[32];
+		int n = snprintf(text, sizeof(text), "%llu", (unsigned long long)b->events[i]->seq);
+
+		snprintf(topic, sizeof(topic), "ack/%d", (int)(b->events[i]->seq % 3));
+		lt_outbox_put(s->outbox, topic, text, (size_t)n, false);
+	}
 	for (size_t i = 0; rc == LT_OK && i < b->n && sink.n < SEEN_MAX; i++)
 		sink.seqs[sink.n++] = b->events[i]->seq;
 	pthread_mutex_unlock(&sink.mutex);
@@ -242,7 +250,7 @@ static void start_consumer(void)
 
 static int setup(void **state)
 {
-	static const char *const letters[] = {"latido/v1/deadletter/test"};
+	static const char *const letters[] = {"latido/v1/deadletter/test", "ack/+"};
 	static unsigned hub;
 	char url[64];
 	const char *overrides[] = {
@@ -256,7 +264,7 @@ static int setup(void **state)
 	sink.fail_opens = sink.fail_puts = sink.fail_finds = 0;
 	sink.open_class = LT_CLS_RETRY;
 	sink.poison_seq = 0;
-	sink.block = sink.blocked = false;
+	sink.block = sink.blocked = sink.answer = false;
 	lt_log_setup("test", LT_ERROR, LT_LOG_LOGFMT);
 	snprintf(url, sizeof(url), "bus.url=mem://consumer%u", hub++);
 	w.conf = lt_conf_load(
@@ -268,7 +276,7 @@ static int setup(void **state)
 	assert_int_equal(lt_loop_init(&w.loop, &err), LT_OK);
 	lt_timer_init(&w.poll, &w.loop, on_poll, NULL);
 	w.publisher = lt_bus_new(&w.c->bus,
-		&(struct lt_bus_options){.comp = "publisher", .topics = letters, .n_topics = 1},
+		&(struct lt_bus_options){.comp = "publisher", .topics = letters, .n_topics = 2},
 		&(struct lt_bus_handler){.readable = on_letters}, &w.loop, &err);
 	assert_non_null(w.publisher);
 	assert_int_equal(lt_bus_open(w.publisher, &err), LT_OK);
@@ -619,6 +627,52 @@ static void draining_into_a_broken_sink_says_that_it_is_incomplete(void **state)
 	assert_int_equal(sink.n, 0);
 }
 
+static char answers[3][32];
+static size_t n_answers;
+
+static bool last_answers(void)
+{
+	const char *p = w.letters.data;
+
+	n_answers = 0;
+	/* A line each, in order: the last three numbers must be the last of each topic. */
+	for (const char *end; p && (end = strchr(p, '\n')); p = end + 1) {
+		int v = atoi(p);
+
+		snprintf(answers[v % 3], sizeof(answers[0]), "%d", v);
+		n_answers++;
+	}
+	return !strcmp(answers[0], "1200") && !strcmp(answers[1], "1198") &&
+	       !strcmp(answers[2], "1199");
+}
+
+static bool answers_again(void)
+{
+	last_answers();
+	return n_answers >= want_letters;
+}
+
+/* At most one answer for twelve messages; the newest of each topic arrives; none is forgotten. */
+static void answers_are_few_and_the_newest(void **state)
+{
+	size_t before;
+
+	(void)state;
+	sink.answer = true;
+	start_consumer();
+	for (uint64_t seq = 1; seq <= 1200; seq++)
+		publish_event(seq, true);
+	run_until(last_answers);
+	assert_true(n_answers <= 1200 / LT_OUTBOX_SHARE + 20);
+	before = n_answers;
+	/* A broker that has forgotten everything is told again. */
+	lt_bus_mem_down(w.c->bus.url + strlen("mem://"), true);
+	lt_bus_mem_forget(w.c->bus.url + strlen("mem://"));
+	lt_bus_mem_down(w.c->bus.url + strlen("mem://"), false);
+	want_letters = before + 3;
+	run_until(answers_again);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -646,6 +700,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(draining_finishes_what_was_read, setup, teardown),
 		cmocka_unit_test_setup_teardown(
 			draining_into_a_broken_sink_says_that_it_is_incomplete, setup, teardown),
+		cmocka_unit_test_setup_teardown(answers_are_few_and_the_newest, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -10,9 +10,11 @@
 #include "latido/loop.h"
 
 /*
- * The transport. Implementations (mem, mqtt; kafka has its place prepared) sit behind one table;
- * programs use the lt_bus_*() functions only. Everything here runs on the loop's thread; client
- * library threads only push into bounded queues and wake the loop.
+ * The transport. Implementations (mem, mqtt, kafka) sit behind one table; programs use the
+ * lt_bus_*() functions only. Addresses are the MQTT topics of design.md section 3 on every bus:
+ * the Kafka transport maps them to its own topics and keys and back (lib/bus/bus_kafka_map.c).
+ * Everything here runs on the loop's thread; client library threads only push into bounded queues
+ * and wake the loop.
  */
 
 struct lt_bus;
@@ -21,6 +23,23 @@ enum lt_bus_caps {
 	LT_BUS_DEFER_ACK = 1,  /* lt_bus_done() is what acknowledges to the broker */
 	LT_BUS_PARTITIONS = 2, /* partition and offset are set; order holds inside a partition */
 	LT_BUS_RETAIN = 4,     /* retained messages and wills */
+	LT_BUS_HEADERS = 8,    /* headers are carried; elsewhere they are ignored */
+};
+
+struct lt_bus_header {
+	const char *name;
+	const void *value;
+	size_t size;
+};
+
+/**
+ * struct lt_bus_span - offsets [first, next) of one partition
+ * @log: name of the Kafka topic; interned, valid as long as the bus.
+ */
+struct lt_bus_span {
+	const char *log;
+	int32_t partition;
+	int64_t first, next;
 };
 
 /**
@@ -37,10 +56,15 @@ struct lt_bus_msg {
 	const char *content_type; /* or NULL */
 	int32_t partition;        /* -1 without LT_BUS_PARTITIONS */
 	int64_t offset;           /* -1 likewise */
-	int64_t arrived_ns;       /* wall clock when the client library handed it over */
+	const char *log;          /* as in lt_bus_span, or NULL */
+	const struct lt_bus_header *headers;
+	size_t n_headers;
+	int64_t arrived_ns; /* wall clock when the client library handed it over */
 	bool retained;
 	bool redelivered;
 	struct lt_bus_msg *next; /* free for the holder */
+	uint64_t kept;           /* what lt_bus_keep.keep() returned */
+	bool replayed;           /* made by lt_bus_replay() */
 };
 
 /** struct lt_bus_out - one message to publish; borrowed for the call */
@@ -51,9 +75,11 @@ struct lt_bus_out {
 	size_t size;
 	const char *content_type; /* or NULL */
 	bool retain;
-	bool at_most_once; /* QoS 0: no delivery report, never resent */
-	uint32_t expiry_s; /* 0 = none */
-	uint64_t token;    /* handed to delivered() */
+	bool at_most_once;                   /* QoS 0: no delivery report, never resent */
+	uint32_t expiry_s;                   /* 0 = none */
+	uint64_t token;                      /* handed to delivered() */
+	const struct lt_bus_header *headers; /* with LT_BUS_HEADERS */
+	size_t n_headers;
 };
 
 /**
@@ -79,6 +105,24 @@ struct lt_bus_handler {
 	 * @payload is empty; topic is borrowed until the call returns. The broker publishes it
 	 * retained, at QoS 1, when the connection broke and is not back within seconds (MQTT: 5). */
 	void (*will)(void *arg, const char **topic, struct lt_buf *payload);
+	/* LT_BUS_PARTITIONS: set by users who keep their positions themselves. These partitions are
+	 * ours from now on and are read once lt_bus_seek() has said from where. */
+	void (*assigned)(void *arg, const struct lt_bus_span *parts, size_t n);
+	/* [first, next) was deleted before it was read (retention), or next < first: the log is
+	 * shorter than it was. Reading goes on at next. */
+	void (*lost)(void *arg, const struct lt_bus_span *gap);
+};
+
+/**
+ * struct lt_bus_keep - a log for received messages, written before the broker hears of it
+ * @keep: on a thread of the client library, for QoS 1 and 2; may block for the time of a write.
+ *	Return: a number for done(), or 0: not kept.
+ * @done: from lt_bus_done(), loop thread.
+ */
+struct lt_bus_keep {
+	void *arg;
+	uint64_t (*keep)(void *arg, const struct lt_bus_msg *m);
+	void (*done)(void *arg, uint64_t kept);
 };
 
 struct lt_bus_options {
@@ -86,7 +130,8 @@ struct lt_bus_options {
 	bool durable;              /* keep the session (subscriptions and queue) over disconnects */
 	const char *const *topics; /* to subscribe, MQTT filters; borrowed for the call */
 	size_t n_topics;
-	bool no_retained; /* do not send retained messages on subscription */
+	bool no_retained;               /* do not send retained messages on subscription */
+	const struct lt_bus_keep *keep; /* NULL = none; borrowed for the life of the bus */
 };
 
 /**
@@ -130,6 +175,18 @@ size_t lt_bus_poll(struct lt_bus *b, struct lt_bus_msg **out, size_t max);
  */
 void lt_bus_done(struct lt_bus *b, struct lt_bus_msg *m);
 
+/**
+ * lt_bus_seek() - answer to assigned(): read each partition from .first on
+ *
+ * first < 0: the user knows no position: the oldest that there is. Partitions that were taken away
+ * meanwhile are passed over.
+ */
+void lt_bus_seek(struct lt_bus *b, const struct lt_bus_span *parts, size_t n);
+
+/** lt_bus_replay() - a message that does not come from the bus; given back by lt_bus_done() too. */
+struct lt_bus_msg *lt_bus_replay(
+	const char *topic, const void *data, size_t size, const char *content_type);
+
 /** lt_bus_inflight() - publishes accepted and not yet reported. */
 size_t lt_bus_inflight(const struct lt_bus *b);
 
@@ -157,6 +214,7 @@ struct lt_bus_ops {
 	int (*publish)(struct lt_bus *b, const struct lt_bus_out *m, struct lt_err *err);
 	size_t (*poll)(struct lt_bus *b, struct lt_bus_msg **out, size_t max);
 	void (*done)(struct lt_bus *b, struct lt_bus_msg *m);
+	void (*seek)(struct lt_bus *b, const struct lt_bus_span *parts, size_t n); /* or NULL */
 	size_t (*inflight)(const struct lt_bus *b);
 	void (*stop_reading)(struct lt_bus *b);
 	void (*fini)(struct lt_bus *b); /* also after a failed init */
@@ -167,6 +225,7 @@ struct lt_bus {
 	const struct lt_bus_conf *conf;
 	struct lt_bus_handler handler;
 	struct lt_loop *loop;
+	const struct lt_bus_keep *keep;
 };
 
 #endif

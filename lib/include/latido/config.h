@@ -14,8 +14,10 @@ struct lt_log_conf {
 	int format; /* enum lt_log_format */
 };
 
+enum lt_kafka_rebalance { LT_REBALANCE_COOPERATIVE = 0, LT_REBALANCE_EAGER };
+
 struct lt_bus_conf {
-	char *url;           /* mqtt://host:port, mqtts://host:port, mem:// */
+	char *url;           /* mqtt(s)://host:port, kafka(s)://host:port,..., mem:// */
 	char *prefix;        /* topic prefix, "latido/v1" */
 	int64_t queue_bytes; /* received and not yet done */
 	struct {
@@ -31,6 +33,26 @@ struct lt_bus_conf {
 		int64_t connect_timeout_ms;
 		int64_t max_inflight; /* publishes not yet acknowledged */
 	} mqtt;
+	struct {
+		char *topic;            /* events */
+		char *deadletter_topic; /* what could not be decoded */
+		char *alerts_topic;
+		char *group;       /* empty: latido-<comp> */
+		int start;         /* group without a position: 0 = earliest, 1 = latest */
+		int rebalance;     /* enum lt_kafka_rebalance */
+		char *compression; /* librdkafka's names */
+		int64_t linger_ms;
+		int64_t session_timeout_ms;
+		int64_t max_inflight; /* publishes not yet acknowledged */
+		char *username;       /* empty: no SASL */
+		char *password;       /* secret */
+		char *sasl_mechanism;
+		char *ca_file;
+		char *cert_file;
+		char *key_file;
+		bool verify_hostname;
+		struct lt_conf_map properties; /* librdkafka's, last word */
+	} kafka;
 	int64_t backoff_base_ms;
 	int64_t backoff_cap_ms;
 };
@@ -44,7 +66,16 @@ struct lt_agent_conf {
 	int encoding;
 	int shape;
 	int64_t announce_interval_ms;
-	int64_t queue_max_bytes; /* events not yet acknowledged by the broker */
+	int64_t queue_max_bytes; /* without a spool: events not yet acknowledged by the broker */
+	struct {
+		char *dir; /* empty: no spool */
+		int64_t max_bytes;
+		int64_t max_age_ms;
+		int64_t memory_bytes;
+		int sync; /* enum lt_spool_sync */
+		int64_t sync_interval_ms;
+	} spool;
+	int64_t backlog_rate; /* events a second */
 	int64_t drain_timeout_ms;
 	char *admin;                    /* listen address, empty = none */
 	char *procfs;                   /* "/proc" */
@@ -103,6 +134,8 @@ struct lt_store_conf {
 	int64_t retention_ms;     /* partitions older than this are dropped; 0 = keep all */
 	int64_t partitions_ahead; /* days */
 	bool migrate;             /* apply migrations at start */
+	char *inbox_dir;          /* empty: no inbox */
+	int64_t inbox_max_bytes;
 };
 
 struct lt_config {

@@ -20,9 +20,35 @@
 struct lt_batch {
 	struct lt_event **events; /* in order of arrival; none is NULL */
 	size_t n;
+	/*
+	 * For sinks with positions(), on a bus with LT_BUS_PARTITIONS: what of each partition the
+	 * batch stands for, with the messages that gave no event; at most one span a partition.
+	 * Such a batch may have no events at all. Event e comes from e->msg->log, partition, offset.
+	 */
+	struct lt_bus_span *spans;
+	size_t n_spans;
+	struct lt_bus_span *gaps; /* as handler.lost() of the bus told them, in order */
+	size_t n_gaps;
 };
 
 struct lt_sink;
+struct lt_outbox;
+
+/**
+ * lt_outbox_put() - publish something about what was made durable (retained, QoS 1)
+ *
+ * For a sink's own news: an acknowledgement to each source. From any thread, never blocks. A
+ * message that still waits is replaced by a newer one for the same topic; they leave in order of
+ * their first arrival, a tenth of a second apart for a topic, and altogether at most one for every
+ * LT_OUTBOX_SHARE messages that were consumed, so that answers never load the broker.
+ *
+ * The last one of each topic is remembered, and all are published again when the broker has
+ * forgotten our session, and with it, perhaps, what it had retained.
+ * @urgent: ahead of the others and without regard to that share: what a start finds out.
+ */
+void lt_outbox_put(
+	struct lt_outbox *b, const char *topic, const void *data, size_t size, bool urgent);
+#define LT_OUTBOX_SHARE 12
 
 /**
  * struct lt_sink_ops - a place where events are made durable
@@ -47,6 +73,10 @@ struct lt_sink_ops {
 	/* The bytes of an announced shape, from what the sink keeps. LT_EAGAIN = not known. May be NULL. */
 	int (*find_shape)(
 		struct lt_sink *s, uint64_t hash, struct lt_buf *bytes, struct lt_err *err);
+	/* The sink keeps where to read on, and moves it in put() together with the events. Sets
+	 * .first of each part; < 0: nothing known of this one. NULL: the bus keeps it. */
+	int (*positions)(
+		struct lt_sink *s, struct lt_bus_span *parts, size_t n, struct lt_err *err);
 	/* Last call on the sink's thread, draining: finish deferred writes. May be NULL. */
 	int (*flush)(struct lt_sink *s, struct lt_err *err);
 	void (*fini)(struct lt_sink *
@@ -57,6 +87,8 @@ struct lt_sink {
 	const struct lt_sink_ops *ops;
 	/* Abort what blocks (cancel a statement, close a socket); any thread. Set by init, may be NULL. */
 	void (*interrupt)(struct lt_sink *s);
+	/* Set by the runtime before init; NULL outside of one (tests). */
+	struct lt_outbox *outbox;
 };
 
 struct lt_consumer;
@@ -67,7 +99,9 @@ struct lt_consumer_options {
 	const struct lt_batch_conf *batch;
 	int64_t drain_timeout_ms;
 	const struct lt_sink_ops *sink;
-	bool backlog; /* also read .../backlog */
+	bool backlog;          /* also read .../backlog */
+	const char *inbox_dir; /* log of what devices send; NULL or empty = none */
+	int64_t inbox_max_bytes;
 	void *arg;
 	void (*failed)(void *arg, const struct lt_err *err); /* CONFIG or FATAL */
 	void (*drained)(void *arg, bool complete); /* complete: nothing accepted is missing */

@@ -37,4 +37,20 @@ const struct lt_migration *lt_migrations(size_t *n);
 int lt_pg_migrate(const struct lt_config *conf, const struct lt_migration *list, size_t n,
 	size_t *applied, struct lt_err *err) LT_MUST_CHECK;
 
+/** struct lt_gap_row - sequence numbers of one epoch that PostgreSQL does not hold */
+struct lt_gap_row {
+	char source[LT_SOURCE_MAX + 1]; /* "" = not of a source (kind bus) */
+	char kind[16];                  /* as in table gap; "open" = it may still come */
+	int64_t epoch, lo, hi;          /* both inclusive */
+	int64_t noticed_us;
+};
+
+/**
+ * lt_pg_list_gaps() - table gap, oldest first; blocks
+ * @source: "" = all. @open: also the holes that may still be filled.
+ */
+int lt_pg_list_gaps(const struct lt_config *conf, const char *source, bool open,
+	void (*each)(void *arg, const struct lt_gap_row *row), void *arg,
+	struct lt_err *err) LT_MUST_CHECK;
+
 #endif

@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef LATIDO_AGENT_SENDER_INT_H
+#define LATIDO_AGENT_SENDER_INT_H
+
+#include "latido/log.h"
+#include "latido/ranges.h"
+#include "latido/stats.h"
+#include "queue.h"
+#include "sender.h"
+
+/* What sender.c and sender_stats.c share. */
+
+/* Events sent at about the same time. */
+struct sent {
+	uint64_t lo, hi;
+	int64_t mono_ns;
+};
+
+struct lt_sender {
+	struct lt_sender_options opt;
+	const struct lt_agent_conf *conf;
+	char *metrics_topic, *backlog_topic, *ack_topic;
+	struct lt_spool *spool;
+	struct lt_waker waker;
+	struct lt_bus *bus;
+	bool end_to_end; /* the store acknowledges; else the bus does */
+	bool connected, draining;
+	bool renumber_due; /* it failed, for want of room */
+	uint64_t renumber_after;
+	const char *renumber_why;
+	int64_t later_epoch_ns;
+	bool checked; /* an acknowledgement was seen, or waited for: numbers are good */
+	uint64_t generation;
+	struct lt_timer ack_timer, tick_timer, more_timer;
+
+	struct lt_agent_queue *live;
+	int64_t live_ns[64]; /* when the newest were pushed, by seq */
+	struct lt_buf body, payload;
+	uint64_t announced_hash;
+	int64_t announced_ns;
+
+	struct lt_ranges sent_live, sent_backlog; /* not acknowledged end to end */
+	uint64_t n_backlog;                       /* in sent_backlog */
+	struct sent *log;                         /* ring, oldest first */
+	size_t log_head, log_n, log_cap;
+	uint64_t window;
+	int64_t halved_ns;
+	double tokens;
+	int64_t tokens_ns, progress_ns, stall_ns;
+	struct lt_spool_record record;
+
+	struct lt_complaint refused_complaint, stall_complaint, ack_complaint, epoch_complaint,
+		twin_complaint;
+	struct lt_counter live_sent, backlog_sent, resent, delivered, refused, acks, bad_acks,
+		epochs, bytes, stalls;
+};
+
+#endif
