@@ -6,11 +6,11 @@
 
 #include "batch.h"
 #include "deadletter.h"
+#include "figures.h"
 #include "inbox.h"
 #include "latido/clock.h"
 #include "latido/daemon.h"
 #include "latido/log.h"
-#include "latido/stats.h"
 #include "outbox.h"
 #include "parking.h"
 #include "sink_thread.h"
@@ -54,74 +54,7 @@ struct lt_consumer {
 	bool draining, flushed, ended;
 };
 
-/* One consumer a process; tests that run several share the figures. */
-static struct {
-	struct lt_counter messages, bytes, events, values, batches, retries, parked,
-		refused_letters;
-	struct lt_counter rejected[LT_REASON_MAX];
-	struct lt_gauge filling, putting, parking;
-	struct lt_hist put_seconds;
-} stats;
-
 static int64_t put_started_ns;
-static struct lt_shapes *stats_shapes;
-
-static double shapes_known(void *p)
-{
-	struct lt_shapes_info info = {0};
-
-	if (stats_shapes)
-		lt_shapes_info(stats_shapes, &info);
-	return (double)*(uint64_t *)((char *)&info + (size_t)p);
-}
-
-#define REJECTED(r, word)                                                                          \
-	{                                                                                          \
-		"latido_consumer_rejected_total", LT_STAT_COUNTER, "reason=\"" word "\"",          \
-			"Messages refused and dead-lettered, by reason.", &stats.rejected[r], NULL \
-	}
-#define SHAPES(field) (void *)offsetof(struct lt_shapes_info, field), shapes_known
-
-static const struct lt_stat stat_table[] = {
-	{"latido_consumer_messages_total", LT_STAT_COUNTER, NULL, "Messages taken from the bus.",
-		&stats.messages, NULL},
-	{"latido_consumer_bytes_total", LT_STAT_COUNTER, NULL, "Payload bytes taken from the bus.",
-		&stats.bytes, NULL},
-	{"latido_consumer_events_total", LT_STAT_COUNTER, NULL,
-		"Events decoded and handed to the sink.", &stats.events, NULL},
-	{"latido_consumer_values_total", LT_STAT_COUNTER, NULL, "Values of those events.",
-		&stats.values, NULL},
-	REJECTED(LT_REASON_DECODE, "decode"),
-	REJECTED(LT_REASON_SHAPE_MISMATCH, "shape_mismatch"),
-	REJECTED(LT_REASON_SOURCE_MISMATCH, "source_mismatch"),
-	REJECTED(LT_REASON_TOO_LARGE, "too_large"),
-	REJECTED(LT_REASON_LIMITS, "limits"),
-	REJECTED(LT_REASON_TIME_RANGE, "time_range"),
-	REJECTED(LT_REASON_CONFLICT, "conflict"),
-	REJECTED(LT_REASON_UNKNOWN_SHAPE, "unknown_shape"),
-	{"latido_consumer_deadletters_refused_total", LT_STAT_COUNTER, NULL,
-		"Dead letters that the broker refused for good: their messages are lost.",
-		&stats.refused_letters, NULL},
-	{"latido_consumer_batches_total", LT_STAT_COUNTER, NULL, "Batches made durable.",
-		&stats.batches, NULL},
-	{"latido_consumer_retries_total", LT_STAT_COUNTER, NULL,
-		"Times the sink failed and was tried again.", &stats.retries, NULL},
-	{"latido_consumer_parked_total", LT_STAT_COUNTER, NULL,
-		"Messages that had to wait for an announced shape.", &stats.parked, NULL},
-	{"latido_consumer_parked_messages", LT_STAT_GAUGE, NULL,
-		"Messages that wait for an announced shape now.", &stats.parking, NULL},
-	{"latido_consumer_filling_events", LT_STAT_GAUGE, NULL, "Events in the batch being filled.",
-		&stats.filling, NULL},
-	{"latido_consumer_putting_events", LT_STAT_GAUGE, NULL,
-		"Events in the batch being made durable.", &stats.putting, NULL},
-	{"latido_consumer_put_seconds", LT_STAT_HIST, NULL,
-		"From handing a batch to the sink until it is durable.", &stats.put_seconds, NULL},
-	{"latido_consumer_shapes", LT_STAT_GAUGE_FN, NULL, "Shapes known.", SHAPES(shapes)},
-	{"latido_consumer_shape_bytes", LT_STAT_GAUGE_FN, NULL, "Memory of the shape table.",
-		SHAPES(bytes)},
-	{"latido_consumer_shape_evictions_total", LT_STAT_COUNTER_FN, NULL,
-		"Shapes dropped for want of room.", SHAPES(evictions)},
-};
 
 static void pump(struct lt_consumer *c);
 
@@ -163,7 +96,7 @@ static void decode(
 		lt_arena_rewind(&c->filling->arena, mark);
 	if (rc == LT_ESHAPE) {
 		if (may_park && lt_parking_add(&c->parking, m, origin, hash)) {
-			lt_counter_add(&stats.parked, 1);
+			lt_counter_add(&lt_consumer_figures.parked, 1);
 			schedule_park(c);
 		} else {
 			reject(c, m, LT_REASON_UNKNOWN_SHAPE,
@@ -176,8 +109,8 @@ static void decode(
 		return;
 	}
 	for (const struct lt_event *e = first; e; e = e->next) {
-		lt_counter_add(&stats.events, 1);
-		lt_counter_add(&stats.values, e->n);
+		lt_counter_add(&lt_consumer_figures.events, 1);
+		lt_counter_add(&lt_consumer_figures.values, e->n);
 	}
 	if (!first) { /* a valid message without an event (an empty JSON list) */
 		lt_bus_done(c->bus, m);
@@ -203,8 +136,8 @@ static void take(struct lt_consumer *c, struct lt_bus_msg *m)
 	struct lt_origin origin;
 	struct lt_err err = {0};
 
-	lt_counter_add(&stats.messages, 1);
-	lt_counter_add(&stats.bytes, m->size);
+	lt_counter_add(&lt_consumer_figures.messages, 1);
+	lt_counter_add(&lt_consumer_figures.bytes, m->size);
 	if (c->positions && !lt_spans_take(&c->seen, c->filling, m)) {
 		lt_bus_done(c->bus, m);
 		return;
@@ -278,7 +211,7 @@ static bool batch_due(const struct lt_consumer *c)
 static void put(struct lt_consumer *c)
 {
 	put_started_ns = lt_mono_ns();
-	lt_gauge_set(&stats.putting, (int64_t)c->putting->batch.n);
+	lt_gauge_set(&lt_consumer_figures.putting, (int64_t)c->putting->batch.n);
 	lt_sink_thread_submit(&c->thread, LT_JOB_PUT, &c->putting->batch, 0);
 }
 
@@ -375,8 +308,8 @@ static void pump(struct lt_consumer *c)
 	if (!lt_fill_empty(c->filling) && linger_ns > 0 && !batch_due(c) &&
 		!lt_timer_pending(&c->linger))
 		lt_timer_start_ns(&c->linger, linger_ns);
-	lt_gauge_set(&stats.filling, (int64_t)c->filling->batch.n);
-	lt_gauge_set(&stats.parking, (int64_t)c->parking.n);
+	lt_gauge_set(&lt_consumer_figures.filling, (int64_t)c->filling->batch.n);
+	lt_gauge_set(&lt_consumer_figures.parking, (int64_t)c->parking.n);
 	if (c->draining && c->flushed && !work_left(c) && lt_deadletters_empty(&c->letters) &&
 		!lt_sink_thread_busy(&c->thread))
 		end_drain(c, true);
@@ -394,7 +327,7 @@ static void sink_failed(struct lt_consumer *c, const struct lt_err *err)
 		return;
 	}
 	wait_ms = lt_backoff_next_ms(&c->backoff);
-	lt_counter_add(&stats.retries, 1);
+	lt_counter_add(&lt_consumer_figures.retries, 1);
 	lt_complain(&c->sink_complaint, LT_WARN, "sink_retry", LT_S("sink", c->sink->ops->name),
 		LT_S("op", err->op), LT_I("wait_ms", wait_ms), LT_S("err", err->msg));
 	lt_ready_set(c->sink->ops->name, false, err->msg);
@@ -422,13 +355,13 @@ static void put_done(struct lt_consumer *c, const struct lt_job *job)
 		sink_failed(c, &job->err);
 		return;
 	} else {
-		lt_counter_add(&stats.batches, 1);
-		lt_hist_add(&stats.put_seconds, lt_mono_ns() - put_started_ns);
+		lt_counter_add(&lt_consumer_figures.batches, 1);
+		lt_hist_add(&lt_consumer_figures.put_seconds, lt_mono_ns() - put_started_ns);
 		sink_works(c);
 	}
 	lt_fill_clear(c->putting, c->bus);
 	c->putting = NULL;
-	lt_gauge_set(&stats.putting, 0);
+	lt_gauge_set(&lt_consumer_figures.putting, 0);
 }
 
 static void shape_found(struct lt_consumer *c, const struct lt_job *job)
@@ -674,12 +607,11 @@ struct lt_consumer *lt_consumer_new(
 	if (!c->bus)
 		goto fail;
 	c->positions = opt->sink->positions && (lt_bus_caps(c->bus) & LT_BUS_PARTITIONS);
-	lt_deadletters_init(&c->letters, c->bus, conf->bus.prefix, opt->comp, stats.rejected,
-		&stats.refused_letters);
+	lt_deadletters_init(&c->letters, c->bus, conf->bus.prefix, opt->comp,
+		lt_consumer_figures.rejected, &lt_consumer_figures.refused_letters);
 	lt_outbox_bus(c->outbox, c->bus);
 	lt_outbox_stats(c->outbox);
-	stats_shapes = c->shapes;
-	lt_stats_add(stat_table, LT_ARRAY_LEN(stat_table));
+	lt_consumer_figures_add(c->shapes);
 	return c;
 fail:
 	lt_consumer_free(c);
@@ -738,8 +670,7 @@ void lt_consumer_free(struct lt_consumer *c)
 	lt_inbox_free(c->inbox);
 	lt_waker_fini(&c->inbox_waker);
 	lt_outbox_free(c->outbox);
-	if (stats_shapes == c->shapes)
-		stats_shapes = NULL;
+	lt_consumer_figures_gone(c->shapes);
 	lt_shapes_free(c->shapes);
 	lt_timer_fini(&c->more);
 	lt_timer_fini(&c->linger);

@@ -14,10 +14,17 @@
  */
 
 #define WRITE_MAX_BYTES (1u << 20)
-#define RETRY_NS        LT_NS_PER_S
+#define RETRY_MS        1000
 #define READ_TRIES      5
 #define PIECE_BYTES     (64u << 10)
 #define AGE_CHECK_NS    LT_NS_PER_S
+
+static int64_t retry_ns(const struct lt_spool *s)
+{
+	int64_t wait_ms = s->opt.retry_ms ? s->opt.retry_ms : RETRY_MS;
+
+	return lt_mono_ns() + wait_ms * LT_NS_PER_MS;
+}
 
 /* ---- writing ---- */
 
@@ -146,7 +153,7 @@ static void write_failed(struct lt_spool *s, const char *text)
 {
 	s->info.write_errors++;
 	s->write_failures++;
-	s->write_retry_ns = lt_mono_ns() + RETRY_NS;
+	s->write_retry_ns = retry_ns(s);
 	lt_complain(&s->write_complaint, LT_ERROR, "spool_write_failed", LT_S("spool", s->opt.name),
 		LT_S("dir", s->dir), LT_U("memory_bytes", s->mem_bytes), LT_S("err", text),
 		LT_S("remedy", "records are kept in memory as far as it goes; make room on the "
@@ -384,7 +391,7 @@ static void read_ahead(struct lt_spool *s)
 	if (problem) {
 		s->info.read_errors++;
 		s->want_failures++;
-		s->want_retry_ns = lt_mono_ns() + RETRY_NS;
+		s->want_retry_ns = retry_ns(s);
 		lt_complain(&s->read_complaint, LT_ERROR, "spool_read_failed",
 			LT_S("spool", s->opt.name), LT_U("seq", want),
 			LT_S("err", strerror(problem)));

@@ -57,7 +57,8 @@ struct lt_spool_options {
 	int64_t memory_bytes;    /* of records that are not written, and again for reading ahead */
 	enum lt_spool_sync sync; /* see there */
 	int64_t sync_interval_ms;
-	const char *machine_id;       /* file; NULL = /etc/machine-id */
+	int64_t retry_ms;       /* until a write or read that failed is tried again; 0 = 1000 */
+	const char *machine_id; /* file; NULL = /etc/machine-id */
 	const struct lt_spool_io *io; /* NULL = the system's */
 	/* Spool's thread: something was written, or what lt_spool_read() waits for is there. */
 	void (*ready)(void *arg);

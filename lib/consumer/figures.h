@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef LATIDO_CONSUMER_FIGURES_H
+#define LATIDO_CONSUMER_FIGURES_H
+
+#include "latido/event.h"
+#include "latido/stats.h"
+
+/* What /metrics says about the runtime. One consumer a process; tests that run several share it. */
+
+struct lt_consumer_figures {
+	struct lt_counter messages, bytes, events, values, batches, retries, parked,
+		refused_letters;
+	struct lt_counter rejected[LT_REASON_MAX];
+	struct lt_gauge filling, putting, parking;
+	struct lt_hist put_seconds;
+};
+extern struct lt_consumer_figures lt_consumer_figures;
+
+/** lt_consumer_figures_add() - register them, with those of @shapes. */
+void lt_consumer_figures_add(struct lt_shapes *shapes);
+/** lt_consumer_figures_gone() - @shapes is about to be freed. */
+void lt_consumer_figures_gone(const struct lt_shapes *shapes);
+
+#endif
