@@ -219,9 +219,9 @@ check-headers: ## Compile each public header alone
 deps: ## Install the Debian packages that are missing
 	infra/deps.sh
 
-demo: ## Run everything privately on this machine and watch it; DEMO_SECONDS=20 for a summary
+demo: ## Run everything privately on this machine and watch it; DEMO_SECONDS=20 for a summary, BUS=kafka for Kafka
 	infra/deps.sh build demo
-	$(MAKE) --no-print-directory all
+	$(MAKE) --no-print-directory all $(if $(filter kafka,$(BUS)),kafka-jars)
 	infra/demo/demo.py
 
 # Apache Kafka for tests and the demo, once; infra/kafka/pom.xml names the release.

@@ -33,6 +33,7 @@ struct damped {
 struct tap {
 	const struct lt_config *conf;
 	const char *source, *metric; /* globs, NULL = all */
+	const char *group;           /* of Kafka: go on where it stopped; or NULL */
 	enum tap_format format;
 	bool quiet;
 	uint64_t count; /* events still to print; 0 = no limit */
@@ -248,16 +249,19 @@ static void on_readable(void *arg)
 {
 	struct tap *t = arg;
 	struct lt_bus_msg *list[POLL_MAX];
-	size_t n = t->ended ? 0 : lt_bus_poll(t->bus, list, POLL_MAX);
+	size_t n = t->ended ? 0 : lt_bus_poll(t->bus, list, POLL_MAX), shown = 0;
 
 	lt_buf_reset(&t->out);
-	for (size_t i = 0; i < n; i++) {
-		if (!t->ended)
-			take_message(t, list[i]);
-		lt_bus_done(t->bus, list[i]);
-	}
-	if (t->out.len && !cli_write(&t->out))
+	while (shown < n && !t->ended)
+		take_message(t, list[shown++]);
+	if (t->out.len && !cli_write(&t->out)) {
 		end(t, cli_exit_code());
+		shown = 0;
+	}
+	/* What was not printed is not done: with a group the next tap begins there. */
+	for (size_t i = 0; i < n; i++)
+		if (i < shown || !t->group)
+			lt_bus_done(t->bus, list[i]);
 	/* Until nothing was there; signals and the time limit get their turn in between. */
 	if (n && !t->ended)
 		lt_timer_start_ns(&t->again, 0);
@@ -306,6 +310,7 @@ static int open_bus(struct tap *t, struct lt_err *err)
 {
 	char *topics[] = {topic_of(t, "nodes", "metrics"), topic_of(t, "devices", "metrics/#")};
 	const struct lt_bus_options opt = {.comp = "tap",
+		.durable = t->group != NULL,
 		.topics = (const char *const *)topics,
 		.n_topics = LT_ARRAY_LEN(topics)};
 	const struct lt_bus_handler handler = {
@@ -313,7 +318,10 @@ static int open_bus(struct tap *t, struct lt_err *err)
 	int rc = LT_ECONF;
 
 	t->bus = lt_bus_new(&t->conf->bus, &opt, &handler, &t->loop, err);
-	if (t->bus)
+	if (t->bus && t->group && !(lt_bus_caps(t->bus) & LT_BUS_DEFER_ACK))
+		rc = lt_fail(err, LT_ECONF, LT_CLS_CONFIG, "tap",
+			"--group is for kafka://; %s has no positions", t->conf->bus.url);
+	else if (t->bus)
 		rc = lt_bus_open(t->bus, err);
 	for (size_t i = 0; i < LT_ARRAY_LEN(topics); i++)
 		free(topics[i]);
@@ -381,12 +389,13 @@ static int run(struct cli *cli, int argc, char **argv)
 		{"source", required_argument, NULL, 's'}, {"metric", required_argument, NULL, 'm'},
 		{"json", no_argument, NULL, 'j'}, {"pretty", no_argument, NULL, 'p'},
 		{"count", required_argument, NULL, 'n'}, {"wait", required_argument, NULL, 'W'},
-		{"quiet", no_argument, NULL, 'q'}, {"bus", required_argument, NULL, 'B'}, {0}};
+		{"group", required_argument, NULL, 'g'}, {"quiet", no_argument, NULL, 'q'},
+		{"bus", required_argument, NULL, 'B'}, {0}};
 	struct tap t = {0};
 	double number, timeout_s = 0;
 	int c, code = -1;
 
-	while (code < 0 && (c = getopt_long(argc, argv, CLI_SHORT_OPTIONS "s:m:jpn:W:q", options,
+	while (code < 0 && (c = getopt_long(argc, argv, CLI_SHORT_OPTIONS "s:m:jpn:W:g:q", options,
 				    NULL)) != -1) {
 		switch (c) {
 		case 's':
@@ -410,6 +419,10 @@ static int run(struct cli *cli, int argc, char **argv)
 		case 'W':
 			if (!cli_number(&cli_tap, "--wait", optarg, 0.001, 1e9, &timeout_s))
 				code = LT_EXIT_USAGE;
+			break;
+		case 'g':
+			t.group = optarg;
+			cli_override(cli, "bus.kafka.group", optarg);
 			break;
 		case 'q':
 			t.quiet = true;
@@ -452,6 +465,7 @@ const struct cli_command cli_tap = {
 		"  -p, --pretty         the readable form, also into a pipe\n"
 		"  -n, --count N        end after N events\n"
 		"  -W, --wait SECONDS   end with code 27 when that time is over\n"
+		"  -g, --group NAME     on Kafka: every event once, from where this group stopped\n"
 		"  -q, --quiet          do not say that the connection stands\n"
 		"      --bus URL        instead of bus.url\n"
 		"  -c, --config FILE    configuration file; may be repeated, later ones win\n"

@@ -5,7 +5,7 @@
 
 _latido_options() {
 	case $1 in
-	tap) echo "--source --metric --json --pretty --count --wait --quiet --bus --config --help" ;;
+	tap) echo "--source --metric --json --pretty --count --wait --group --quiet --bus --config --help" ;;
 	top) echo "--sort --reverse --filter --delay --batch --number --redis --config --help" ;;
 	nodes) echo "--output --sort --reverse --redis --config --help" ;;
 	topics) echo "--partitions --replication --retention-days --bus --config --help" ;;

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: MIT
 """The whole pipeline on this machine, privately: what `make demo` runs.
 
-Starts a Mosquitto, a Redis and a PostgreSQL of its own in a temporary folder, then latido-store,
-latido-hot and latido-agent. On a terminal it shows `latido top` until q or Ctrl-C; without one, or
+Starts a Mosquitto (BUS=kafka: an Apache Kafka), a Redis and a PostgreSQL of its own in a temporary
+folder, then latido-store, latido-hot and latido-agent. On a terminal it shows `latido top` until q or Ctrl-C; without one, or
 with DEMO_SECONDS=N, it runs that long. Then everything is stopped in order (first the agent, and
 what it published is given time to arrive), what PostgreSQL holds is compared with what the agent
 says it published, a summary is printed, and no process or file is left.
@@ -11,6 +11,7 @@ says it published, a summary is printed, and no process or file is left.
 Exit code 0: PostgreSQL holds exactly the agent's events, without a hole or a duplicate.
 
     DEMO_SECONDS=20                    run that long, without `latido top`
+    BUS=kafka                          Apache Kafka instead of Mosquitto (default: mqtt)
     DEMO_MQTT_PORT, DEMO_REDIS_PORT    fixed loopback ports, to connect other programs to
     LATIDO_BIN                         folder of the programs (build/release/bin)
 """
@@ -29,6 +30,7 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 sys.path.insert(0, os.path.join(ROOT, "infra", "local"))
 
 import servers  # noqa: E402
+from kafka import Kafka  # noqa: E402
 from programs import Metrics, Program, yaml_config  # noqa: E402
 
 BIN = os.path.abspath(os.environ.get("LATIDO_BIN") or os.path.join(ROOT, "build", "release", "bin"))
@@ -232,7 +234,13 @@ class Demo:
         self.folder = servers.private_folder("latido-demo-")
         # PostgreSQL runs as another user when this is root, and must get through.
         os.chmod(self.folder, 0o711)
-        self.broker = servers.Mosquitto(self.folder, persistence=True, port=self.port("DEMO_MQTT_PORT"))
+        self.bus = os.environ.get("BUS") or "mqtt"
+        if self.bus == "mqtt":
+            self.broker = servers.Mosquitto(self.folder, persistence=True, port=self.port("DEMO_MQTT_PORT"))
+        elif self.bus == "kafka":
+            self.broker = Kafka(self.folder)
+        else:
+            raise Failed(f"BUS is mqtt or kafka, not {self.bus!r}")
         self.redis = servers.Redis(self.folder, port=self.port("DEMO_REDIS_PORT"))
         self.postgres = servers.Postgres(self.folder, fsync=True)
         self.agent = self.hot = self.store = self.top = None
@@ -264,14 +272,18 @@ class Demo:
             server.start()
             say(f"  {server.name:<14}{getattr(server, url)}")
             self.check_stop()
+        if self.bus == "kafka":
+            self.make_topics()
+        agent = {"source": self.source, "admin": "127.0.0.1:0"}
+        if self.bus == "mqtt":
+            agent["spool"] = {"dir": os.path.join(self.folder, "spool")}
         self.config = os.path.join(self.folder, "latido.yaml")
         with open(self.config, "w", encoding="utf-8") as f:
             f.write(yaml_config({
                 "bus": {"url": self.broker.url},
                 "redis": {"url": self.redis.url},
                 "postgres": {"dsn": self.postgres.dsn},
-                "agent": {"source": self.source, "admin": "127.0.0.1:0",
-                          "spool": {"dir": os.path.join(self.folder, "spool")}},
+                "agent": agent,
                 "hot": {"admin": "127.0.0.1:0"},
                 "store": {"admin": "127.0.0.1:0", "inbox_dir": os.path.join(self.folder, "inbox")},
             }))
@@ -284,6 +296,13 @@ class Demo:
         self.agent = self.program("latido-agent")
         self.wait_ready(self.agent)
         say(f"  {'latido-agent':<14}http://127.0.0.1:{self.agent.admin_port()}/metrics")
+
+    def make_topics(self):
+        """What an operator does once: `latido topics create`."""
+        made = subprocess.run([os.path.join(BIN, "latido"), "topics", "create", "--bus", self.broker.url],
+                              capture_output=True, text=True, check=False)
+        if made.returncode:
+            raise Failed(f"latido topics create failed:\n{made.stdout}{made.stderr}")
 
     def wait_ready(self, program):
         program.wait(lambda: self.check_stop() or program.ready(), 60, "/readyz")

@@ -28,7 +28,7 @@ from server_base import HOST, Server, ServerError, find_program, free_port, wait
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 JARS = os.path.join(ROOT, "build", "kafka")
 LOG4J = os.path.join(ROOT, "infra", "kafka", "log4j.properties")
-API_METADATA = 3
+API_METADATA, API_CREATE_PARTITIONS = 3, 37
 
 
 def jars():
@@ -259,6 +259,7 @@ class Kafka:
 
     def __init__(self, folder, brokers=1, tls=False, users=None, super_users=(), config=None, heap="256m",
                  relay=False, optimise=False):
+        self.name = "kafka"
         self.folder = os.path.abspath(folder)
         os.makedirs(self.folder, exist_ok=True)
         self.tls, self.users, self.super_users = tls, users, super_users
@@ -364,6 +365,23 @@ class Kafka:
         """How many partitions a topic has; 0: it does not exist."""
         broker = next(b for b in self.brokers if b.running())
         return len(metadata(broker.port, topic)[1].get(topic, {}))
+
+    def add_partitions(self, topic, total):
+        """The topic has so many partitions from now on."""
+        body = (struct.pack(">ih", 1, len(topic)) + topic.encode()
+                + struct.pack(">iiib", total, -1, 10000, 0))
+
+        def ask():  # only the controller does it, and every broker may be that
+            for broker in self.brokers:
+                if broker.running():
+                    reply = call(broker.port, API_CREATE_PARTITIONS, 0, body, 15)
+                    _, _, _, code, why = reply.take("i"), reply.take("i"), reply.text(), reply.take("h"), reply.text()
+                    if code == 0:
+                        return True
+                    if code != 41:  # NOT_CONTROLLER
+                        raise ServerError(f"{topic} does not get {total} partitions: {why or code}")
+            return None
+        wait_until(ask, 30, f"{topic} has {total} partitions")
 
 
 def tls_answers(port, certificates):
