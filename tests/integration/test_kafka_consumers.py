@@ -237,7 +237,8 @@ def test_partitions_added_under_running_consumers(kafka, redis, postgres, write_
     # Before anybody has noticed: a producer that starts now knows all five.
     finish(site.load(20, 20, epoch=EPOCH + 1))
     site.wait_stored(800)
-    assert {row[0] for row in postgres.sql("SELECT part FROM kafka_progress WHERE next_offset > 0")} >= {"2", "3"}
+    used = {row[0] for row in postgres.sql("SELECT part FROM kafka_progress WHERE next_offset > 0")}
+    assert used - {"0", "1"}, "partitions that did not exist at the start"
     servers.wait_until(lambda: store.metrics().value("latido_bus_partitions") == 5, SECONDS, "five partitions")
     assert postgres.sql("SELECT count(*), count(DISTINCT (epoch_id, seq)) FROM snapshot") == [("800", "800")]
     assert postgres.sql("SELECT count(*) FROM gap") == [("0",)]
