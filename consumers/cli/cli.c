@@ -11,17 +11,18 @@
 
 #define DEFAULT_CONFIG "/etc/latido/latido.yaml"
 
+const char *cli_name = "latido";
 static bool write_failed;
 
 int cli_usage(const struct cli_command *cmd, const char *fmt, ...)
 {
 	va_list ap;
 
-	fprintf(stderr, "latido %s: ", cmd->name);
+	fprintf(stderr, "%s %s: ", cli_name, cmd->name);
 	va_start(ap, fmt);
 	vfprintf(stderr, fmt, ap);
 	va_end(ap);
-	fprintf(stderr, "\nTry 'latido %s --help'.\n", cmd->name);
+	fprintf(stderr, "\nTry '%s %s --help'.\n", cli_name, cmd->name);
 	return LT_EXIT_USAGE;
 }
 
@@ -34,10 +35,10 @@ int cli_option(struct cli *cli, const struct cli_command *cmd, int c)
 		cli->files[cli->n_files++] = optarg;
 		return -1;
 	case 'h':
-		printf("Usage: latido %s\n", cmd->help);
+		printf("Usage: %s %s\n", cli_name, cmd->help);
 		return fflush(stdout) ? LT_EXIT_FAILURE : LT_EXIT_OK;
 	default: /* getopt_long() has said what is wrong */
-		fprintf(stderr, "Try 'latido %s --help'.\n", cmd->name);
+		fprintf(stderr, "Try '%s %s --help'.\n", cli_name, cmd->name);
 		return LT_EXIT_USAGE;
 	}
 }
@@ -96,7 +97,7 @@ void cli_notice(const char *fmt, ...)
 	va_start(ap, fmt);
 	vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
-	lt_buf_printf(&line, "latido: %s\n", text);
+	lt_buf_printf(&line, "%s: %s\n", cli_name, text);
 	fwrite(line.data, 1, line.len, stderr);
 	lt_buf_fini(&line);
 }

@@ -31,6 +31,19 @@ struct cli_command {
 	int (*run)(struct cli *cli, int argc, char **argv);
 };
 
+/** struct cli_program - a program made of subcommands: latido, latido-load */
+struct cli_program {
+	const char *name;
+	const char *summary;
+	const struct cli_command *const *commands;
+	size_t n_commands;
+};
+
+/** cli_main() - the program's main(): finds the subcommand and runs it. */
+int cli_main(const struct cli_program *p, int argc, char **argv);
+/* The running program's name, for messages; set by cli_main(). */
+extern const char *cli_name;
+
 extern const struct cli_command cli_tap, cli_top, cli_nodes, cli_topics, cli_deadletter, cli_spool,
 	cli_gaps;
 
