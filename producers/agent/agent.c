@@ -356,7 +356,7 @@ static void on_new_epoch(void *arg)
 
 	a->epoch = lt_sender_epoch(a->sender);
 	a->seq = lt_sender_last_seq(a->sender);
-	a->birth_due = !a->leaving && !a->offline_sent;
+	a->birth_due = a->retains && !a->leaving && !a->offline_sent;
 }
 
 static void on_delivered(void *arg, uint64_t token, int code, const struct lt_err *err)
@@ -502,11 +502,6 @@ int lt_agent_start(struct lt_ctx *ctx, struct lt_err *err)
 	/* One life of the sequence. Without a spool nothing is remembered from an earlier one, so
 	 * the clock alone makes it rise. */
 	a->epoch = lt_wall_ns() >= LT_NS_PER_US ? (uint64_t)(lt_wall_ns() / LT_NS_PER_US) : 1;
-	if (*a->conf->spool.dir && strncmp(ctx->conf->bus.url, "kafka", 5) == 0)
-		return lt_fail(err, LT_ECONF, LT_CLS_CONFIG, "agent.spool",
-			"agent.spool.dir is for mqtt://, where the store acknowledges; leave it "
-			"empty with %s, whose delivery report is the acknowledgement",
-			ctx->conf->bus.url);
 	if (*a->conf->spool.dir) {
 		a->sender = lt_sender_new(&(struct lt_sender_options){.conf = a->conf,
 						  .prefix = ctx->conf->bus.prefix,
@@ -520,9 +515,12 @@ int lt_agent_start(struct lt_ctx *ctx, struct lt_err *err)
 			return LT_ECONF;
 		a->epoch = lt_sender_epoch(a->sender);
 		a->seq = lt_sender_last_seq(a->sender);
-		topic = lt_sender_topic(a->sender);
-		options.topics = &topic;
-		options.n_topics = 1;
+		/* Kafka's delivery reports are the acknowledgement: nothing to subscribe to. */
+		if (strncmp(ctx->conf->bus.url, "kafka", 5) != 0) {
+			topic = lt_sender_topic(a->sender);
+			options.topics = &topic;
+			options.n_topics = 1;
+		}
 	}
 	a->queue = lt_agent_queue_new((size_t)a->conf->queue_max_bytes);
 	a->snapshot = lt_snapshot_new((uint32_t)ctx->conf->limits.max_series);

@@ -8,7 +8,18 @@
 #include "queue.h"
 #include "sender.h"
 
-/* What sender.c and sender_stats.c share. */
+/*
+ * sender.c: life, events in, time; sender_send.c: what goes out; sender_ack.c: what comes back;
+ * sender_stats.c: metrics.
+ */
+
+#define ACK_WAIT_NS  (2 * LT_NS_PER_S)
+#define REORDER_NS   (2 * LT_NS_PER_S)
+/* A store with little to do acknowledges seldom. */
+#define STALL_MIN_NS (30 * LT_NS_PER_S)
+#define TICK_NS      LT_NS_PER_S
+#define LIVE_BYTES   (1 << 20)
+#define WINDOW_MAX   1024
 
 /* Events sent at about the same time. */
 struct sent {
@@ -54,5 +65,21 @@ struct lt_sender {
 	struct lt_counter live_sent, backlog_sent, resent, delivered, refused, acks, bad_acks,
 		epochs, bytes, stalls;
 };
+
+/* sender.c */
+uint64_t sender_held(struct lt_sender *s);
+
+/* sender_send.c */
+void sender_pump(struct lt_sender *s);
+
+/* sender_ack.c */
+/** sender_note_sent() - @seq was handed to the bus now. */
+void sender_note_sent(struct lt_sender *s, uint64_t seq);
+/** sender_forget_sent() - [lo, hi] is not under way any more. Return: how many were. */
+uint64_t sender_forget_sent(struct lt_sender *s, uint64_t lo, uint64_t hi);
+/** sender_unsend() - what was sent before @before_ns and lies at or below @upto is to be sent again. */
+void sender_unsend(struct lt_sender *s, int64_t before_ns, uint64_t upto);
+/** sender_ack_timer() - nobody can tell any more than is known now: go on. */
+void sender_ack_timer(void *arg);
 
 #endif
