@@ -37,6 +37,7 @@ struct lt_consumer {
 	bool bus_empty;          /* the last poll returned nothing; readable() will come */
 	struct lt_parking parking;
 	char asked_source[LT_SOURCE_MAX + 1]; /* of the FIND_SHAPE job under way */
+	bool asked_device;
 	struct lt_deadletters letters;
 	/* for sinks that keep their positions */
 	bool positions;
@@ -249,6 +250,7 @@ static void next_job(struct lt_consumer *c)
 		uint64_t hash = p->hash;
 
 		strcpy(c->asked_source, p->origin.source);
+		c->asked_device = p->origin.device;
 		lt_parking_set(&c->parking, c->asked_source, hash, LT_PARK_ASKED);
 		lt_sink_thread_submit(&c->thread, LT_JOB_FIND_SHAPE, NULL, hash);
 	} else if (batch_due(c)) {
@@ -278,6 +280,13 @@ static void end_drain(struct lt_consumer *c, bool complete)
 	c->opt.drained(c->opt.arg, complete);
 }
 
+/* The store, which agents listen to, asks an agent; everybody hears the answer. */
+static void need_shape(struct lt_consumer *c, const char *source, bool device, uint64_t hash)
+{
+	if (c->opt.backlog && !device)
+		lt_outbox_need_shape(c->outbox, c->opt.conf->bus.prefix, source, hash);
+}
+
 static void expire_parked(struct lt_consumer *c, int64_t mono_ns)
 {
 	struct lt_parked *p;
@@ -285,6 +294,8 @@ static void expire_parked(struct lt_consumer *c, int64_t mono_ns)
 	while ((p = lt_parking_expired(&c->parking, mono_ns))) {
 		reject(c, p->msg, LT_REASON_UNKNOWN_SHAPE,
 			"the announced shape did not arrive in time");
+		if (p->asks)
+			need_shape(c, p->origin.source, p->origin.device, p->hash);
 		free(p);
 	}
 }
@@ -385,6 +396,8 @@ static void shape_answered(struct lt_consumer *c, const struct lt_job *job)
 {
 	if (job->rc == LT_OK)
 		shape_found(c, job);
+	else if (job->rc == LT_EAGAIN)
+		need_shape(c, c->asked_source, c->asked_device, job->hash);
 	/* Whoever still waits after that: the shape is unknown, damaged, or was not looked for. */
 	lt_parking_set(&c->parking, c->asked_source, job->hash,
 		job->rc == LT_OK || job->rc == LT_EAGAIN ? LT_PARK_UNKNOWN : LT_PARK_UNASKED);
@@ -453,7 +466,7 @@ static void on_job(void *arg, struct lt_job *job)
 
 /* ---- timers ---- */
 
-static void on_pump_timer(void *arg)
+static void on_pump(void *arg)
 {
 	pump(arg);
 }
@@ -500,11 +513,6 @@ static void on_state(void *arg, bool connected, bool resumed, const struct lt_er
 			err && err->cls == LT_CLS_CONFIG ? LT_ERROR : LT_WARN, "bus_unavailable",
 			LT_S("url", c->opt.conf->bus.url), LT_S("err", err ? err->msg : NULL));
 	}
-}
-
-static void on_readable(void *arg)
-{
-	pump(arg);
 }
 
 static void inbox_ready(void *arg)
@@ -555,7 +563,7 @@ struct lt_consumer *lt_consumer_new(
 	struct lt_consumer *c = lt_calloc(1, sizeof(*c));
 	struct lt_bus_handler handler = {.arg = c,
 		.state = on_state,
-		.readable = on_readable,
+		.readable = on_pump,
 		.writable = on_writable,
 		.delivered = on_delivered};
 	struct lt_bus_options bus = {.comp = opt->comp,
@@ -580,9 +588,9 @@ struct lt_consumer *lt_consumer_new(
 	c->topics[0] = lt_asprintf("%s/nodes/+/metrics", conf->bus.prefix);
 	c->topics[1] = lt_asprintf("%s/devices/+/metrics/#", conf->bus.prefix);
 	c->topics[2] = lt_asprintf("%s/nodes/+/backlog", conf->bus.prefix);
-	lt_timer_init(&c->more, loop, on_pump_timer, c);
-	lt_timer_init(&c->linger, loop, on_pump_timer, c);
-	lt_timer_init(&c->retry, loop, on_pump_timer, c);
+	lt_timer_init(&c->more, loop, on_pump, c);
+	lt_timer_init(&c->linger, loop, on_pump, c);
+	lt_timer_init(&c->retry, loop, on_pump, c);
 	lt_timer_init(&c->tick, loop, on_tick, c);
 	lt_timer_init(&c->park, loop, on_park, c);
 	lt_timer_init(&c->drain_limit, loop, on_drain_limit, c);
@@ -594,7 +602,7 @@ struct lt_consumer *lt_consumer_new(
 	if (c->sink->ops->init(c->sink, conf, err) < 0)
 		goto fail;
 	if (opt->inbox_dir && *opt->inbox_dir) {
-		if (lt_waker_init(&c->inbox_waker, loop, on_readable, c, err) < 0)
+		if (lt_waker_init(&c->inbox_waker, loop, on_pump, c, err) < 0)
 			goto fail;
 		c->inbox = lt_inbox_open(opt->inbox_dir, opt->inbox_max_bytes, conf->bus.prefix,
 			inbox_ready, c, err);

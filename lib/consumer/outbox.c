@@ -6,6 +6,7 @@
 #include <string.h>
 #include <xxhash.h>
 
+#include "latido/ack.h"
 #include "latido/clock.h"
 #include "latido/stats.h"
 
@@ -38,7 +39,7 @@ struct lt_outbox {
 	struct lt_buf topic, data; /* of the one being published */
 	double earned;
 	struct lt_complaint complaint;
-	struct lt_counter published, replaced, refused, dropped;
+	struct lt_counter published, replaced, refused, dropped, shapes_asked;
 	struct lt_gauge waiting;
 };
 
@@ -185,6 +186,27 @@ void lt_outbox_flush(struct lt_outbox *b, bool all)
 	}
 }
 
+void lt_outbox_need_shape(
+	struct lt_outbox *b, const char *prefix, const char *source, uint64_t hash)
+{
+	struct lt_err err;
+
+	if (!b->bus)
+		return;
+	lt_buf_reset(&b->topic);
+	lt_buf_printf(&b->topic, "%s/nodes/%s/ack", prefix, source);
+	lt_buf_reset(&b->data);
+	lt_ack_format_need(hash, &b->data);
+	if (lt_bus_publish(b->bus,
+		    &(struct lt_bus_out){.topic = b->topic.data,
+			    .data = b->data.data,
+			    .size = b->data.len,
+			    .content_type = "application/json",
+			    .token = LT_OUTBOX_TOKEN},
+		    &err) == LT_OK)
+		lt_counter_add(&b->shapes_asked, 1);
+}
+
 static void on_timer(void *arg)
 {
 	struct lt_outbox *b = arg;
@@ -243,7 +265,7 @@ void lt_outbox_free(struct lt_outbox *b)
 
 void lt_outbox_stats(struct lt_outbox *b)
 {
-	static struct lt_stat table[5];
+	static struct lt_stat table[6];
 	const struct lt_stat rows[LT_ARRAY_LEN(table)] = {
 		{"latido_consumer_answers_total", LT_STAT_COUNTER, NULL,
 			"Acknowledgements published.", &b->published, NULL},
@@ -253,6 +275,10 @@ void lt_outbox_stats(struct lt_outbox *b)
 			"Acknowledgements that were not published.", &b->refused, NULL},
 		{"latido_consumer_answers_dropped_total", LT_STAT_COUNTER, "reason=\"full\"",
 			"Acknowledgements that were not published.", &b->dropped, NULL},
+		{"latido_consumer_shape_requests_total", LT_STAT_COUNTER, NULL,
+			"Times that a source was asked for the names and labels that it had "
+			"announced.",
+			&b->shapes_asked, NULL},
 		{"latido_consumer_answers_waiting", LT_STAT_GAUGE, NULL,
 			"Acknowledgements that wait for their turn.", &b->waiting, NULL},
 	};

@@ -20,6 +20,13 @@ void lt_outbox_forgotten(struct lt_outbox *b);
 void lt_outbox_earn(struct lt_outbox *b, size_t messages);
 /** lt_outbox_flush() - publish what may be published; @all: whatever it costs (draining). */
 void lt_outbox_flush(struct lt_outbox *b, bool all);
+/**
+ * lt_outbox_need_shape() - ask an agent to send the names and labels that it announced as @hash
+ *
+ * At once, and not retained: what is not answered is asked again when more of it comes.
+ */
+void lt_outbox_need_shape(
+	struct lt_outbox *b, const char *prefix, const char *source, uint64_t hash);
 /** lt_outbox_stats() - register metrics; once a process. */
 void lt_outbox_stats(struct lt_outbox *b);
 

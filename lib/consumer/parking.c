@@ -30,6 +30,7 @@ bool lt_parking_add(
 	enum lt_park_state state = p->may_ask ? LT_PARK_UNASKED : LT_PARK_UNKNOWN;
 	struct lt_parked *entry;
 	size_t unknown = 0;
+	bool asked = false;
 
 	for (entry = p->head; entry; entry = entry->next) {
 		if (!is_of(entry, origin->source))
@@ -37,6 +38,7 @@ bool lt_parking_add(
 		unknown += entry->state == LT_PARK_UNKNOWN;
 		if (entry->hash == hash)
 			state = entry->state;
+		asked = asked || (entry->hash == hash && entry->asks);
 	}
 	if (unknown >= LT_PARK_PER_SOURCE || p->n >= LT_PARK_TOTAL)
 		return false;
@@ -45,6 +47,7 @@ bool lt_parking_add(
 	entry->origin = *origin;
 	entry->origin.content_type = m->content_type;
 	entry->hash = hash;
+	entry->asks = state == LT_PARK_UNKNOWN && !asked;
 	p->n_due++; /* as the initial state has it */
 	set_state(p, entry, state);
 	*p->tail = entry;

@@ -30,6 +30,7 @@ struct lt_parked {
 	uint64_t hash;
 	enum lt_park_state state;
 	int64_t deadline_mono_ns; /* once the sink does not know it */
+	bool asks; /* when its time is over, the source is to be asked again: one of those alike */
 };
 
 struct lt_parking {

@@ -87,11 +87,16 @@ int lt_ack_parse(struct lt_ack *out, const void *text, size_t size, struct lt_er
 				more = -1;
 				break;
 			}
-	if (more == 0 && json_end(&j) && out->epoch > 0)
+	if (more == 0 && json_end(&j) && (out->epoch > 0 || (out->need_shape && !out->n)))
 		return LT_OK;
 	return lt_fail(err, LT_EDATA, LT_CLS_POISON, "ack.parse",
 		"not an acknowledgement: %s at byte %td",
 		j.error ? j.error : "unexpected member or value", j.p - j.start);
+}
+
+void lt_ack_format_need(uint64_t hash, struct lt_buf *out)
+{
+	lt_buf_printf(out, "{\"need_shape\":[\"%016" PRIx64 "\"]}", hash);
 }
 
 void lt_ack_format(const struct lt_ack *a, struct lt_buf *out)

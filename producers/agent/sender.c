@@ -128,9 +128,10 @@ uint64_t lt_sender_held(struct lt_sender *s)
 
 /* ---- life ---- */
 
-const char *lt_sender_topic(const struct lt_sender *s)
+void lt_sender_topics(const struct lt_sender *s, const char *out[LT_SENDER_TOPICS])
 {
-	return s->ack_topic;
+	out[0] = s->ack_topic;
+	out[1] = s->status_topic;
 }
 
 void lt_sender_bus(struct lt_sender *s, struct lt_bus *bus)
@@ -178,6 +179,7 @@ struct lt_sender *lt_sender_new(const struct lt_sender_options *opt, struct lt_e
 	s->metrics_topic = lt_asprintf("%s/nodes/%s/metrics", opt->prefix, opt->source);
 	s->backlog_topic = lt_asprintf("%s/nodes/%s/backlog", opt->prefix, opt->source);
 	s->ack_topic = lt_asprintf("%s/nodes/%s/ack", opt->prefix, opt->source);
+	s->status_topic = lt_asprintf("%s/nodes/%s/status", opt->prefix, opt->source);
 	if (lt_waker_init(&s->waker, opt->loop, on_more, s, err) != LT_OK ||
 		lt_spool_open(&s->spool, &spool, err) != LT_OK) {
 		lt_sender_free(s);
@@ -208,6 +210,7 @@ size_t lt_sender_free(struct lt_sender *s)
 	free(s->metrics_topic);
 	free(s->backlog_topic);
 	free(s->ack_topic);
+	free(s->status_topic);
 	free(s);
 	return lost;
 }

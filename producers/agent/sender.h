@@ -29,6 +29,7 @@ struct lt_sender_options {
 	const struct lt_agent_conf *conf;
 	const char *prefix; /* of the topics */
 	const char *source;
+	const char *run; /* of our status: names this process; borrowed */
 	struct lt_loop *loop;
 	void *arg;
 	void (*epoch_changed)(void *arg); /* a new birth is due */
@@ -42,8 +43,9 @@ size_t lt_sender_free(struct lt_sender *s);
 /** lt_sender_stats() - register metrics. */
 void lt_sender_stats(struct lt_sender *s);
 
-/** lt_sender_topic() - to subscribe to; borrowed. */
-const char *lt_sender_topic(const struct lt_sender *s);
+/** lt_sender_topics() - to subscribe to; borrowed. */
+#define LT_SENDER_TOPICS 2
+void lt_sender_topics(const struct lt_sender *s, const char *out[LT_SENDER_TOPICS]);
 /** lt_sender_bus() - the bus to send on; it is not connected yet. */
 void lt_sender_bus(struct lt_sender *s, struct lt_bus *bus);
 

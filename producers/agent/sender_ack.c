@@ -4,12 +4,17 @@
 
 #include "latido/ack.h"
 #include "latido/clock.h"
+#include "latido/status.h"
 #include "sender_int.h"
 
 /* What was sent and what of it the store has: acknowledgements, resends, new epochs. */
 
 #define LATER_EPOCH_NS (60 * LT_NS_PER_S)
 #define WINDOW_MIN     4
+
+#define TWIN_REMEDY                                                                  \
+	"another agent uses this agent.source: give each its own, and each its own " \
+	"bus.mqtt.client_id; until then events may be stored twice"
 
 /* ---- what was sent, and when ---- */
 
@@ -178,8 +183,12 @@ static void on_ack(struct lt_sender *s, const struct lt_ack *a)
 	bool first = !s->checked;
 
 	lt_counter_add(&s->acks, 1);
-	if (a->need_shape)
+	if (a->need_shape) {
+		lt_counter_add(&s->shapes_asked, 1);
 		s->announced_hash = 0;
+	}
+	if (!a->epoch)
+		return; /* nothing but that */
 	if (a->epoch < epoch) {
 		/* Of an earlier life; if it is the retained one, there is none of ours yet. */
 		if (first)
@@ -195,8 +204,7 @@ static void on_ack(struct lt_sender *s, const struct lt_ack *a)
 		if (s->later_epoch_ns && lt_mono_ns() - s->later_epoch_ns < LATER_EPOCH_NS) {
 			lt_complain(&s->twin_complaint, LT_ERROR, "source_used_twice",
 				LT_S("source", s->opt.source), LT_U("other_epoch", a->epoch),
-				LT_S("remedy", "another agent seems to use this agent.source: "
-					       "give each its own"));
+				LT_S("remedy", TWIN_REMEDY));
 			return;
 		}
 		s->later_epoch_ns = lt_mono_ns();
@@ -220,9 +228,38 @@ static void on_ack(struct lt_sender *s, const struct lt_ack *a)
 	sender_unsend(s, newest_acknowledged_ns(s) - REORDER_NS, top);
 }
 
+/* ---- another agent with our source ---- */
+
+/*
+ * Two agents under one name: a disk that was cloned and both run, or one configuration on two
+ * machines. Each sees the other's birth. If they went on in one epoch, what the store has of the
+ * one would take events of the other out of its spool.
+ */
+static void on_status(struct lt_sender *s, const struct lt_status *st, bool retained)
+{
+	if (!st->online || !*st->run)
+		return;
+	if (strcmp(st->run, s->opt.run) == 0) {
+		s->birth_conn = st->conn;
+		return;
+	}
+	/* Retained: may be from before us; then it is older than our own. */
+	if (retained && (!s->birth_conn || st->conn <= s->birth_conn))
+		return;
+	lt_counter_add(&s->twins, 1);
+	lt_complain(&s->twin_complaint, LT_ERROR, "source_used_twice",
+		LT_S("source", s->opt.source), LT_U("other_epoch", st->epoch),
+		LT_S("remedy", TWIN_REMEDY));
+	if (!s->twin_seen || st->epoch == lt_spool_epoch(s->spool)) {
+		s->twin_seen = true;
+		renumber(s, st->epoch, "another agent runs under this source");
+	}
+}
+
 void lt_sender_readable(struct lt_sender *s)
 {
 	struct lt_bus_msg *m;
+	struct lt_status st;
 	struct lt_ack a;
 	struct lt_err err;
 
@@ -236,6 +273,9 @@ void lt_sender_readable(struct lt_sender *s)
 					LT_S("topic", m->topic), LT_S("err", err.msg));
 			}
 		}
+		if (strcmp(m->topic, s->status_topic) == 0 && m->size > 0 &&
+			lt_status_parse(&st, m->data, m->size, NULL) == LT_OK)
+			on_status(s, &st, m->retained);
 		lt_bus_done(s->bus, m);
 	}
 	sender_pump(s);

@@ -30,7 +30,7 @@ struct sent {
 struct lt_sender {
 	struct lt_sender_options opt;
 	const struct lt_agent_conf *conf;
-	char *metrics_topic, *backlog_topic, *ack_topic;
+	char *metrics_topic, *backlog_topic, *ack_topic, *status_topic;
 	struct lt_spool *spool;
 	struct lt_waker waker;
 	struct lt_bus *bus;
@@ -40,6 +40,8 @@ struct lt_sender {
 	uint64_t renumber_after;
 	const char *renumber_why;
 	int64_t later_epoch_ns;
+	uint64_t birth_conn; /* of our newest birth that the broker has shown us; 0 = none */
+	bool twin_seen;
 	bool checked; /* an acknowledgement was seen, or waited for: numbers are good */
 	uint64_t generation;
 	struct lt_timer ack_timer, tick_timer, more_timer;
@@ -63,7 +65,7 @@ struct lt_sender {
 	struct lt_complaint refused_complaint, stall_complaint, ack_complaint, epoch_complaint,
 		twin_complaint;
 	struct lt_counter live_sent, backlog_sent, resent, delivered, refused, acks, bad_acks,
-		epochs, bytes, stalls;
+		epochs, bytes, stalls, twins, shapes_asked;
 };
 
 /* sender.c */

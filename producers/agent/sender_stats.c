@@ -22,7 +22,7 @@ static double figure_unacked(void *p)
 
 void lt_sender_stats(struct lt_sender *s)
 {
-	static struct lt_stat table[13];
+	static struct lt_stat table[15];
 	const struct lt_stat rows[LT_ARRAY_LEN(table)] = {
 		{"latido_agent_events_sent_total", LT_STAT_COUNTER, "topic=\"metrics\"",
 			"Events handed to the bus, first time or again.", &s->live_sent, NULL},
@@ -44,6 +44,10 @@ void lt_sender_stats(struct lt_sender *s)
 			"Times that the store was silent for too long.", &s->stalls, NULL},
 		{"latido_agent_epochs_total", LT_STAT_COUNTER, NULL,
 			"New epochs begun while running.", &s->epochs, NULL},
+		{"latido_agent_twins_total", LT_STAT_COUNTER, NULL,
+			"Times that another agent with this source was seen.", &s->twins, NULL},
+		{"latido_agent_shape_requests_total", LT_STAT_COUNTER, NULL,
+			"Times that the store asked for names and labels.", &s->shapes_asked, NULL},
 		{"latido_agent_queue_events", LT_STAT_GAUGE_FN, NULL,
 			"Live events that wait to be sent.", s, figure_live},
 		{"latido_agent_unacked_events", LT_STAT_GAUGE_FN, NULL,

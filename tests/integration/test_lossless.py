@@ -31,10 +31,10 @@ def world(servers_folder, database, write_config, run_program, tmp_path, shared_
         spool = str(tmp_path / "spool")
         inbox = str(tmp_path / "inbox")
 
-        def agent(self, **changes):
+        def agent(self, client_id="agent-n1", **changes):
             config = {"source": "n1", "interval": "100ms", "admin": "127.0.0.1:0", "collectors": ["loadavg"],
                       "spool": {"dir": self.spool}, **changes}
-            return run_program("latido-agent", config=write_config({"bus": bus(self.broker, "agent-n1"),
+            return run_program("latido-agent", config=write_config({"bus": bus(self.broker, client_id),
                                                                     "agent": config}))
 
         def store(self, **changes):
@@ -81,7 +81,7 @@ def held(program):
 
 def test_acknowledged_events_leave_the_spool(world):
     store, agent = world.store().wait_ready(), world.agent()
-    world.whole(150)
+    world.whole(80)
     wait_until(lambda: held(agent) < 40, SECONDS, "the spool trimmed")
     # Less than a tenth of the messages, apart from the first few that a start may send.
     answers = store.value("latido_consumer_answers_total")
@@ -94,12 +94,12 @@ def test_restart_goes_on_with_epoch_and_number(world):
     world.whole(10)
     kill(agent)
     agent = world.agent()
-    world.whole(30)
+    world.whole(20)
     agent.terminate()
     assert agent.wait_exit() == 0
     agent = world.agent()
     assert agent.wait_log("spool_open")["doubt"] == "none"
-    world.whole(60)
+    world.whole(30)
 
 
 def test_store_away_and_live_stays_fresh(world):
@@ -115,14 +115,14 @@ def test_store_away_and_live_stays_fresh(world):
     newest = """SELECT extract(epoch FROM now() - max(time)) FROM snapshot"""
     wait_until(lambda: float(world.sql(newest)[0][0]) < 2 and world.epochs()[0][5] != "{}", SECONDS,
                "live events above a hole")
-    world.whole(150)
+    world.whole(130)
     assert agent.value("latido_agent_events_sent_total", topic="backlog") >= 10  # not the newest
 
 
 def test_broker_that_forgot(world):
     world.store().wait_ready()
     agent = world.agent()
-    for i in range(3):
+    for i in range(2):
         world.whole(20 * (i + 1))
         world.broker.kill()
         time.sleep(0.5)
@@ -216,3 +216,74 @@ def test_devices_survive_a_killed_store(world):
     wait_until(lambda: int(world.sql("SELECT count(DISTINCT vals) FROM snapshot")[0][0]) == 40, SECONDS,
                "all 40 stored")
     wait_until(lambda: store.value("latido_spool_records", spool="inbox") == 0, SECONDS, "the inbox is empty")
+
+
+def test_store_asks_for_names(world):
+    """A shape that was announced before the store came: it asks, and need not wait for the next announcement."""
+    agent = world.agent(shape="announced", announce_interval="1h")
+    wait_until(lambda: agent.value("latido_agent_events_delivered_total") > 10, SECONDS, "events that nobody takes")
+    store = world.store().wait_ready()
+    wait_until(lambda: agent.value("latido_agent_shape_requests_total") > 0, SECONDS, "a request")
+    assert store.value("latido_consumer_shape_requests_total") > 0
+    world.whole(20)
+
+
+@pytest.mark.parametrize("client_id", ["agent-n1", "agent-other"])
+def test_two_agents_with_one_source(world, tmp_path, client_id):
+    """They say so, begin epochs of their own, and whatever either of them sampled is stored."""
+    world.store().wait_ready()
+
+    def first():
+        return world.agent()
+
+    def second():
+        return world.agent(client_id, collectors=["stat"], spool={"dir": str(tmp_path / "spool2")})
+
+    running = [first(), second()]
+    for agent in running:
+        agent.wait_log("source_used_twice")
+    wait_until(lambda: all(a.value("latido_agent_events_total") > 40 for a in running), SECONDS, "some time of it")
+    made = [int(a.value("latido_agent_events_total")) for a in running]
+    for agent in running:
+        agent.terminate()
+        assert len(agent.logged("source_used_twice")) <= 5
+    # Each alone again: what is still in its spool.
+    for start in first, second:
+        agent = start()
+        wait_until(lambda agent=agent: agent.value("latido_agent_acks_total") > 5 and held(agent) < 20, SECONDS,
+                   "its spool drained")
+        agent.terminate()
+    for name, n in zip(("node_load1", "node_forks_total"), made):
+        wait_until(lambda name=name, n=n: int(world.sql(
+            f"SELECT count(DISTINCT time) FROM sample WHERE name = '{name}'")[0][0]) >= n, SECONDS, f"{n} {name}")
+
+
+def test_clone_in_the_same_epoch(world):
+    """A clone of a running machine goes on in the same epoch: seeing its birth is reason for a new one."""
+    world.store().wait_ready()
+    agent = world.agent()
+    epoch = world.whole(10)[0][0]
+    wait_until(lambda: held(agent) < 10, SECONDS, "acknowledged")
+    birth = {"state": "online", "epoch": epoch, "conn": epoch + 10 ** 9, "run": "0123456789abcdef", "interval_ms": 100}
+    subprocess.run(["mosquitto_pub", "-h", servers.HOST, "-p", str(world.broker.port), "-q", "1", "-r",
+                    "-t", "latido/v1/nodes/n1/status", "-m", json.dumps(birth)], check=True)
+    assert agent.wait_log("epoch_new")["reason"] == "another agent runs under this source"
+    assert agent.wait_log("source_used_twice")["other_epoch"] == str(epoch)
+    rows = wait_until(lambda: len(world.epochs()) == 2 and world.epochs()[1][1] > 10 and world.epochs(), SECONDS,
+                      "the new epoch stored")
+    assert rows[1][0] > epoch
+
+
+def test_restart_is_no_twin(world):
+    """What an earlier life left retained, online and all, is no reason for alarm."""
+    world.store().wait_ready()
+    agent = world.agent()
+    world.whole(5)
+    kill(agent)
+    agent = world.agent()
+    world.whole(20)
+    for _ in range(2):  # and not after the broker forgot it either
+        world.broker.kill()
+        world.broker.start()
+        world.whole(int(agent.value("latido_agent_last_seq")) + 5)
+    assert agent.value("latido_agent_twins_total") == 0 and not agent.logged("source_used_twice")

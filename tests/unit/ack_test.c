@@ -10,6 +10,7 @@
 #include "../../producers/agent/payload.h"
 #include "latido/ack.h"
 #include "latido/event.h"
+#include "latido/status.h"
 
 /* Acknowledgements as text, and the identity that an event gets when it is sent. */
 
@@ -28,7 +29,8 @@ static void test_ack(void **state)
 		"{\"epoch\":1,\"have\":[[1,5],[5,6]]}", "{\"epoch\":1,\"have\":[[1]]}",
 		"{\"epoch\":1,\"have\":[[1,2,3]]}", "{\"epoch\":1,\"have\":{}}",
 		"{\"epoch\":1,\"have\":[[1,99999999999999999]]}", "{\"epoch\":1,\"have\":[[1,2]]",
-		"{\"epoch\":1} x", "{\"epoch\":99999999999999999999}"};
+		"{\"epoch\":1} x", "{\"epoch\":99999999999999999999}", "{\"need_shape\":[]}",
+		"{\"have\":[[1,2]],\"need_shape\":[\"9f\"]}"};
 	struct lt_buf text = {0}, many = {0};
 	struct lt_ack a, b;
 
@@ -47,6 +49,11 @@ static void test_ack(void **state)
 	assert_int_equal(lt_ack_parse(&b, text.data, text.len, NULL), LT_OK);
 	assert_int_equal(b.n, 2);
 	assert_false(b.need_shape);
+	lt_buf_reset(&text);
+	lt_ack_format_need(0x9f8e7d6c5b4a3928, &text);
+	assert_string_equal(text.data, "{\"need_shape\":[\"9f8e7d6c5b4a3928\"]}");
+	assert_int_equal(lt_ack_parse(&b, text.data, text.len, NULL), LT_OK);
+	assert_true(b.need_shape && !b.n && !b.epoch);
 	assert_int_equal(parse(&a, "{\"epoch\":7,\"have\":[],\"need_shape\":[]}"), LT_OK);
 	assert_int_equal(a.n, 0);
 	assert_false(a.need_shape);
@@ -60,6 +67,38 @@ static void test_ack(void **state)
 	assert_int_equal(parse(&a, many.data), LT_EDATA);
 	lt_buf_fini(&text);
 	lt_buf_fini(&many);
+}
+
+static int status(struct lt_status *s, const char *text)
+{
+	return lt_status_parse(s, text, strlen(text), NULL);
+}
+
+static void test_status(void **state)
+{
+	static const char *const bad[] = {"", "x", "[]", "{}", "{\"state\":\"gone\"}",
+		"{\"state\":1}", "{\"state\":\"online\",\"epoch\":-1}",
+		"{\"state\":\"online\",\"epoch\":99999999999999999}",
+		"{\"state\":\"online\",\"run\":7}", "{\"state\":\"online\"",
+		"{\"state\":\"online\",\"run\":\"123456789012345678901234567890123\"}",
+		"{\"state\":\"online\"} x"};
+	struct lt_status s;
+
+	(void)state;
+	assert_int_equal(status(&s, "{\"state\":\"online\",\"epoch\":5,\"conn\":7,\"labels\":{"
+				    "\"a\":[1]},\"run\":\"9f8e\"}"),
+		LT_OK);
+	assert_true(s.online && s.epoch == 5 && s.conn == 7);
+	assert_string_equal(s.run, "9f8e");
+	assert_int_equal(status(&s, "{\"state\":\"offline\"}"), LT_OK);
+	assert_true(!s.online && !*s.run);
+	assert_int_equal(status(&s, "online"), LT_OK);
+	assert_true(s.online);
+	assert_int_equal(status(&s, "offline"), LT_OK);
+	assert_false(s.online);
+	for (size_t i = 0; i < LT_ARRAY_LEN(bad); i++)
+		if (status(&s, bad[i]) != LT_EDATA)
+			fail_msg("accepted: %s", bad[i]);
 }
 
 /* What was encoded without an identity decodes with the one that it got. */
@@ -131,6 +170,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_ack),
+		cmocka_unit_test(test_status),
 		cmocka_unit_test(test_payload),
 	};
 

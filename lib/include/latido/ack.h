@@ -14,6 +14,8 @@
  *
  * have starts with [1, upto] (left out while that is empty), then islands, ascending. A hole between
  * two ranges is a request to send that again.
+ *
+ * need_shape may also come alone, not retained: the next event is to carry its names and labels.
  */
 
 #define LT_ACK_RANGES_MAX 32
@@ -33,5 +35,7 @@ struct lt_ack {
 int lt_ack_parse(
 	struct lt_ack *out, const void *text, size_t size, struct lt_err *err) LT_MUST_CHECK;
 void lt_ack_format(const struct lt_ack *a, struct lt_buf *out);
+/** lt_ack_format_need() - the request for a shape that was announced as @hash, alone. */
+void lt_ack_format_need(uint64_t hash, struct lt_buf *out);
 
 #endif
