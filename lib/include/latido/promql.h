@@ -223,6 +223,8 @@ struct lt_promql_storage {
 	/** @range: append all samples with mint_ms <= t <= maxt_ms to @out, by ascending time */
 	void (*range)(void *ctx, const void *series, int64_t mint_ms, int64_t maxt_ms,
 		struct lt_points *out);
+	/** @done: may be NULL; the evaluation is over, what select() handed out is not used any more */
+	void (*done)(void *ctx);
 };
 
 /* ---- evaluation ---- */
