@@ -138,6 +138,16 @@ struct lt_store_conf {
 	int64_t inbox_max_bytes;
 };
 
+struct lt_bridge_conf {
+	char *admin;
+	char *mqtt_url;     /* empty: bus.url */
+	char *kafka_url;    /* empty: bus.url */
+	char *device_group; /* of the shared subscription; empty: none */
+	char *inbox_dir;    /* empty: no inbox */
+	int64_t inbox_max_bytes;
+	int64_t drain_timeout_ms;
+};
+
 struct lt_config {
 	struct lt_log_conf log;
 	struct lt_bus_conf bus;
@@ -147,6 +157,7 @@ struct lt_config {
 	struct lt_agent_conf agent;
 	struct lt_hot_conf hot;
 	struct lt_store_conf store;
+	struct lt_bridge_conf bridge;
 };
 
 extern const struct lt_conf_schema lt_config_schema;
