@@ -45,7 +45,7 @@ int cli_main(const struct cli_program *p, int argc, char **argv);
 extern const char *cli_name;
 
 extern const struct cli_command cli_tap, cli_top, cli_nodes, cli_topics, cli_deadletter, cli_spool,
-	cli_gaps;
+	cli_gaps, cli_alerts;
 
 /* For the option tables of subcommands. */
 #define CLI_SHORT_OPTIONS "c:h"

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "cli.h"
 
-static const struct cli_command *const commands[] = {
-	&cli_tap, &cli_top, &cli_nodes, &cli_topics, &cli_deadletter, &cli_spool, &cli_gaps};
+static const struct cli_command *const commands[] = {&cli_tap, &cli_top, &cli_nodes, &cli_topics,
+	&cli_deadletter, &cli_spool, &cli_gaps, &cli_alerts};
 
 static const struct cli_program latido = {.name = "latido",
 	.summary = "Look at what Latido's nodes and devices send.",

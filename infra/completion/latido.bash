@@ -10,6 +10,7 @@ _latido_options() {
 	nodes) echo "--output --sort --reverse --redis --config --help" ;;
 	topics) echo "--partitions --replication --retention-days --bus --config --help" ;;
 	deadletter) echo "--all --bus --config --help" ;;
+	alerts) echo "--source --alert --state --history --hours --number --json --redis --config --help" ;;
 	help) ;;
 	*) echo "--config --version --help" ;;
 	esac
@@ -34,6 +35,7 @@ _latido() {
 		return
 		;;
 	-o | --output) words="table json csv" ;;
+	--state) words="firing pending" ;;
 	-s | --sort)
 		[ "$command" = tap ] && return
 		words="source state cpu memory disk receive transmit load age"
@@ -45,7 +47,7 @@ _latido() {
 		if [[ $current == -* ]]; then
 			words=$(_latido_options "$command")
 		elif [ -z "$command" ] || [ "$command" = help ]; then
-			words="tap top nodes topics deadletter"
+			words="tap top nodes topics deadletter spool gaps alerts"
 			[ "$command" = help ] || words+=" help"
 		elif [ "$command" = topics ]; then
 			words="create check"

@@ -300,6 +300,7 @@ static int kf_init(struct lt_bus *b, const struct lt_bus_options *opt, struct lt
 	k->want_readable = true;
 	k->comp = lt_strdup(comp);
 	k->durable = opt->durable;
+	k->since_ms = opt->since_ns / LT_NS_PER_MS;
 	k->group = c->kafka.group && c->kafka.group[0] ? lt_strdup(c->kafka.group)
 						       : lt_asprintf("latido-%s", comp);
 	k->limit_bytes = (size_t)c->queue_bytes / 4 * 3; /* the rest: kf_conf_make() */

@@ -64,9 +64,8 @@ struct kf_part {
 struct kf_out {
 	struct kf_out *next; /* in the list of those to be sent again */
 	uint64_t token;
-	bool quiet;      /* at_most_once */
-	bool main;       /* goes to the topic of the events */
-	int64_t time_ms; /* its time stamp; 0 = when it is sent */
+	bool quiet; /* at_most_once */
+	bool main;  /* goes to the topic of the events */
 	/* only when it is to be sent again */
 	char *log;
 	void *data;
@@ -81,6 +80,7 @@ struct kf_limits {
 	struct kf_limits *next;
 	struct lt_bus_span id; /* first, next: low and high watermark when rc is 0 */
 	rd_kafka_resp_err_t rc;
+	int64_t since; /* first offset accepted at kf.since_ms or later; -1: not asked */
 };
 
 struct kf_probe {
@@ -107,6 +107,7 @@ struct kf {
 	char **filters;
 	size_t n_filters;
 	bool durable;
+	int64_t since_ms; /* without a group: read from there; 0: from the end */
 	bool opened, stopped, closing;
 	rd_kafka_conf_t *in_conf, *out_conf; /* until open() */
 	struct lt_waker waker;

@@ -267,7 +267,7 @@ static void start_without_group(struct kf *k, struct kf_part *p, const struct kf
 	rd_kafka_topic_partition_list_t *none;
 
 	/* Partitions that appear later are new altogether. */
-	p->id.first = k->started ? l->id.first : l->id.next;
+	p->id.first = k->started ? l->id.first : l->since >= 0 ? l->since : l->id.next;
 	p->reading = true;
 	for (const struct kf_part *other = k->parts; other; other = other->next)
 		if (other->asking)

@@ -44,15 +44,33 @@ static void look(struct kf_probe *p)
 	p->looked = true;
 }
 
+/* Return: the first offset of that time or later, the end when there is none; -1: no answer. */
+static int64_t offset_at(rd_kafka_t *rk, const struct lt_bus_span *id, int64_t at_ms)
+{
+	rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
+	int64_t offset = -1;
+
+	rd_kafka_topic_partition_list_add(list, id->log, id->partition)->offset = at_ms;
+	if (rd_kafka_offsets_for_times(rk, list, KF_ASK_MS) == RD_KAFKA_RESP_ERR_NO_ERROR &&
+		list->elems[0].err == RD_KAFKA_RESP_ERR_NO_ERROR)
+		offset = list->elems[0].offset >= 0 ? list->elems[0].offset : id->next;
+	rd_kafka_topic_partition_list_destroy(list);
+	return offset;
+}
+
 static void ask_limits(struct kf_probe *p)
 {
 	struct kf_limits *l = p->asked;
 	rd_kafka_t *rk = p->rk;
+	int64_t since_ms = p->kf->since_ms;
 
 	p->asked = l->next;
 	pthread_mutex_unlock(&p->lock);
 	l->rc = rd_kafka_query_watermark_offsets(
 		rk, l->id.log, l->id.partition, &l->id.first, &l->id.next, KF_ASK_MS);
+	l->since = -1;
+	if (l->rc == RD_KAFKA_RESP_ERR_NO_ERROR && since_ms > 0)
+		l->since = offset_at(rk, &l->id, since_ms);
 	pthread_mutex_lock(&p->lock);
 	l->next = p->known;
 	p->known = l;

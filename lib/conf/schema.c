@@ -10,7 +10,7 @@ static const struct lt_conf_section *const sections[] = {
 	&lt_agent_section,
 	&lt_hot_section,
 	&lt_store_section,
-	&lt_bridge_section,
+	&lt_alert_section,
 };
 
 const struct lt_conf_schema lt_config_schema = {

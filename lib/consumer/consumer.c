@@ -5,13 +5,13 @@
 #include <string.h>
 
 #include "batch.h"
+#include "deadletter.h"
 #include "figures.h"
+#include "inbox.h"
 #include "latido/clock.h"
 #include "latido/daemon.h"
-#include "latido/deadletter.h"
-#include "latido/inbox.h"
 #include "latido/log.h"
-#include "latido/outbox.h"
+#include "outbox.h"
 #include "parking.h"
 #include "sink_thread.h"
 #include "spans.h"
@@ -513,6 +513,8 @@ static void on_state(void *arg, bool connected, bool resumed, const struct lt_er
 			err && err->cls == LT_CLS_CONFIG ? LT_ERROR : LT_WARN, "bus_unavailable",
 			LT_S("url", c->opt.conf->bus.url), LT_S("err", err ? err->msg : NULL));
 	}
+	if (c->opt.bus_state)
+		c->opt.bus_state(c->opt.arg, connected, resumed);
 }
 
 static void inbox_ready(void *arg)
@@ -526,6 +528,8 @@ static void on_writable(void *arg)
 
 	lt_deadletters_send(&c->letters);
 	lt_outbox_flush(c->outbox, false);
+	if (c->opt.writable)
+		c->opt.writable(c->opt.arg);
 }
 
 static void on_delivered(void *arg, uint64_t token, int code, const struct lt_err *err)
@@ -566,8 +570,9 @@ struct lt_consumer *lt_consumer_new(
 		.readable = on_pump,
 		.writable = on_writable,
 		.delivered = on_delivered};
-	struct lt_bus_options bus = {.comp = opt->comp,
-		.durable = true,
+	struct lt_bus_options bus = {.comp = opt->client ? opt->client : opt->comp,
+		.durable = !opt->everything,
+		.since_ns = opt->since_ns,
 		.no_retained = true,
 		.topics = (const char *const *)c->topics,
 		.n_topics = opt->backlog ? 3 : 2};
@@ -617,10 +622,7 @@ struct lt_consumer *lt_consumer_new(
 	c->positions = opt->sink->positions && (lt_bus_caps(c->bus) & LT_BUS_PARTITIONS);
 	lt_deadletters_init(&c->letters, c->bus, conf->bus.prefix, opt->comp,
 		lt_consumer_figures.rejected, &lt_consumer_figures.refused_letters);
-	if (lt_bus_caps(c->bus) & LT_BUS_RETAIN)
-		lt_outbox_bus(c->outbox, c->bus);
-	else
-		c->sink->outbox = NULL; /* who published there has the bus's word */
+	lt_outbox_bus(c->outbox, c->bus);
 	lt_outbox_stats(c->outbox);
 	lt_consumer_figures_add(c->shapes);
 	return c;
@@ -697,4 +699,9 @@ void lt_consumer_free(struct lt_consumer *c)
 struct lt_sink *lt_consumer_sink(struct lt_consumer *c)
 {
 	return c->sink;
+}
+
+struct lt_bus *lt_consumer_bus(struct lt_consumer *c)
+{
+	return c->bus;
 }

@@ -15,7 +15,7 @@ static void drained(void *arg, bool complete)
 	lt_daemon_drained(ctx);
 }
 
-int lt_consumer_daemon_start(
+int lt_consumer_daemon_new(
 	struct lt_ctx *ctx, const struct lt_consumer_options *opt, struct lt_err *err)
 {
 	struct lt_consumer_options full = *opt;
@@ -27,9 +27,15 @@ int lt_consumer_daemon_start(
 	full.failed = failed;
 	full.drained = drained;
 	ctx->priv = lt_consumer_new(&full, &ctx->loop, err);
-	if (!ctx->priv)
-		return err->code;
-	return lt_consumer_start(ctx->priv, err);
+	return ctx->priv ? LT_OK : err->code;
+}
+
+int lt_consumer_daemon_start(
+	struct lt_ctx *ctx, const struct lt_consumer_options *opt, struct lt_err *err)
+{
+	int rc = lt_consumer_daemon_new(ctx, opt, err);
+
+	return rc == LT_OK ? lt_consumer_start(ctx->priv, err) : rc;
 }
 
 void lt_consumer_daemon_drain(struct lt_ctx *ctx)

@@ -77,6 +77,22 @@ static void usage(const struct lt_daemon *d, FILE *out)
 
 enum { OPT_CHECK = 256, OPT_PRINT, OPT_SAMPLE, OPT_LEVEL, OPT_FORMAT, OPT_OWN };
 
+/* Arguments of an option that takes several. Return: false when none of that kind was given. */
+static bool take_more(const struct lt_daemon *d, int argc, char **argv)
+{
+	for (size_t i = 0; i < d->n_options; i++) {
+		const struct lt_option *o = &d->options[i];
+
+		if (!o->more || !*o->value)
+			continue;
+		*o->n_more = (size_t)(argc - optind);
+		*o->more = lt_calloc(*o->n_more, sizeof(char *));
+		memcpy(*o->more, argv + optind, *o->n_more * sizeof(char *));
+		return true;
+	}
+	return false;
+}
+
 /* Return: an exit code, or -1 to go on. */
 static int parse_options(const struct lt_daemon *d, int argc, char **argv)
 {
@@ -144,7 +160,7 @@ static int parse_options(const struct lt_daemon *d, int argc, char **argv)
 		}
 		}
 	}
-	if (optind < argc) {
+	if (optind < argc && !take_more(d, argc, argv)) {
 		fprintf(stderr, "%s: unexpected argument '%s'\nTry '%s --help'.\n", d->name,
 			argv[optind], d->name);
 		return LT_EXIT_USAGE;

@@ -138,13 +138,39 @@ struct lt_store_conf {
 	int64_t inbox_max_bytes;
 };
 
-struct lt_bridge_conf {
+struct lt_alert_conf {
 	char *admin;
-	char *mqtt_url;     /* empty: bus.url */
-	char *kafka_url;    /* empty: bus.url */
-	char *device_group; /* of the shared subscription; empty: none */
-	char *inbox_dir;    /* empty: no inbox */
-	int64_t inbox_max_bytes;
+	struct lt_conf_list rules; /* file names or patterns */
+	int64_t interval_ms;       /* of groups that name none */
+	int64_t delay_ms;          /* from an instant to its evaluation */
+	int64_t max_lag_ms;        /* event time behind arrival */
+	int64_t silence_ms;        /* of sources without interval */
+	int64_t forget_ms;
+	int64_t max_window_ms;
+	int64_t dense_window_ms;
+	int64_t max_points;
+	int64_t max_series;
+	int64_t max_bytes;
+	int64_t max_rule_series;
+	int64_t max_samples;
+	int64_t max_sources;
+	char *instance; /* empty: host name and process */
+	int64_t lease_ms;
+	int64_t restore_timeout_ms;
+	int64_t outage_tolerance_ms;
+	int64_t grace_ms;
+	int64_t resend_ms;
+	struct lt_conf_map external_labels;
+	char *external_url;
+	struct lt_conf_list alertmanagers;
+	struct lt_conf_list webhooks;
+	char *webhook_secret; /* secret */
+	int64_t webhook_max_age_ms;
+	int64_t queue; /* what waits for an output */
+	bool history;
+	int64_t history_retention_ms; /* 0: for ever */
+	bool publish;
+	struct lt_batch_conf batch;
 	int64_t drain_timeout_ms;
 };
 
@@ -157,7 +183,7 @@ struct lt_config {
 	struct lt_agent_conf agent;
 	struct lt_hot_conf hot;
 	struct lt_store_conf store;
-	struct lt_bridge_conf bridge;
+	struct lt_alert_conf alert;
 };
 
 extern const struct lt_conf_schema lt_config_schema;

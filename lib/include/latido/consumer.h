@@ -40,8 +40,7 @@ struct lt_outbox;
  * For a sink's own news: an acknowledgement to each source. From any thread, never blocks. A
  * message that still waits is replaced by a newer one for the same topic; they leave in order of
  * their first arrival, a tenth of a second apart for a topic, and altogether at most one for every
- * LT_OUTBOX_SHARE messages that were consumed and one in five seconds, so that answers never load
- * the broker.
+ * LT_OUTBOX_SHARE messages that were consumed, so that answers never load the broker.
  *
  * The last one of each topic is remembered, and all are published again when the broker has
  * forgotten our session, and with it, perhaps, what it had retained.
@@ -103,7 +102,15 @@ struct lt_consumer_options {
 	bool backlog;          /* also read .../backlog */
 	const char *inbox_dir; /* log of what devices send; NULL or empty = none */
 	int64_t inbox_max_bytes;
+	const char *client; /* names the client of the bus; NULL: comp */
+	/* Every event, whoever else reads: no group, no session. What was missed is not sent later;
+	 * on Kafka, reading begins at @since_ns. */
+	bool everything;
+	int64_t since_ns;
 	void *arg;
+	/* Loop thread; any may be NULL. */
+	void (*bus_state)(void *arg, bool connected, bool resumed);
+	void (*writable)(void *arg);                         /* the bus takes publishes again */
 	void (*failed)(void *arg, const struct lt_err *err); /* CONFIG or FATAL */
 	void (*drained)(void *arg, bool complete); /* complete: nothing accepted is missing */
 };
@@ -114,14 +121,19 @@ int lt_consumer_start(struct lt_consumer *c, struct lt_err *err) LT_MUST_CHECK;
 /** lt_consumer_drain() - stop reading, finish what was read, then drained(). */
 void lt_consumer_drain(struct lt_consumer *c);
 void lt_consumer_free(struct lt_consumer *c);
-/** lt_consumer_sink() - for tests. */
+/** lt_consumer_sink() - the sink; it belongs to its own thread once it was started. */
 struct lt_sink *lt_consumer_sink(struct lt_consumer *c);
+/** lt_consumer_bus() - to publish on; loop thread. Delivery reports of others are not told. */
+struct lt_bus *lt_consumer_bus(struct lt_consumer *c);
 
 /*
  * A daemon that is one consumer: what its struct lt_daemon calls. start() takes over @opt's batch,
  * sink and backlog; the rest of it comes from @ctx.
  */
 int lt_consumer_daemon_start(struct lt_ctx *ctx, const struct lt_consumer_options *opt,
+	struct lt_err *err) LT_MUST_CHECK;
+/** lt_consumer_daemon_new() - the same without lt_consumer_start(); ctx->priv is the consumer. */
+int lt_consumer_daemon_new(struct lt_ctx *ctx, const struct lt_consumer_options *opt,
 	struct lt_err *err) LT_MUST_CHECK;
 void lt_consumer_daemon_drain(struct lt_ctx *ctx);
 void lt_consumer_daemon_fini(struct lt_ctx *ctx);

@@ -35,6 +35,10 @@ struct lt_option {
 	const char *help;
 	bool *flag;         /* set to true, or */
 	const char **value; /* set to the argument */
+	/* FILE...: when the option was given, arguments behind the options belong to it, too;
+	 * pointers into argv, the array is the program's to free. NULL: none are taken. */
+	char ***more;
+	size_t *n_more;
 };
 
 /**

@@ -16,6 +16,13 @@
 #define LT_REDIS_LIVE   "latido:live:"   /* <source> */
 #define LT_REDIS_SHAPE  "latido:shape:"  /* <hash as 16 hex digits> */
 
+/* Of latido-alert. */
+#define LT_REDIS_ALERTS          "latido:alerts"          /* fingerprint: active alert */
+#define LT_REDIS_ALERT_LEADER    "latido:alert:leader"    /* token of the lease */
+#define LT_REDIS_ALERT_EVALUATED "latido:alert:evaluated" /* ms of the last evaluation */
+#define LT_REDIS_ALERT_OUTBOX    "latido:alert:outbox:"   /* <webhook>; id: not told yet */
+#define LT_REDIS_ALERT_SOURCES   "latido:alert:sources"   /* source: kind and interval */
+
 #define LT_REDIS_HASH_LEN 17
 /** lt_redis_hash() - a shape's hash as it stands in its key. */
 void lt_redis_hash(uint64_t hash, char out[LT_REDIS_HASH_LEN]);

@@ -53,4 +53,24 @@ int lt_pg_list_gaps(const struct lt_config *conf, const char *source, bool open,
 	void (*each)(void *arg, const struct lt_gap_row *row), void *arg,
 	struct lt_err *err) LT_MUST_CHECK;
 
+/** struct lt_alert_row - one row of alert_event; texts are not NUL-terminated, "" = none */
+struct lt_alert_row {
+	int64_t at_ms, active_ms;
+	const char *fingerprint, *state, *name, *source, *value;
+	const char *labels, *annotations, *rule; /* JSON objects */
+	size_t fingerprint_len, state_len, name_len, source_len, value_len, labels_len,
+		annotations_len, rule_len;
+};
+
+/** struct lt_alert_query - "" = all; the newest @limit of the last @since_ms */
+struct lt_alert_query {
+	const char *source, *name;
+	int64_t since_ms, limit;
+};
+
+/** lt_pg_list_alerts() - table alert_event, oldest first; blocks. */
+int lt_pg_list_alerts(const struct lt_config *conf, const struct lt_alert_query *q,
+	void (*each)(void *arg, const struct lt_alert_row *row), void *arg,
+	struct lt_err *err) LT_MUST_CHECK;
+
 #endif

@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef LATIDO_ALERT_ENGINE_INT_H
+#define LATIDO_ALERT_ENGINE_INT_H
+
+#include <pthread.h>
+
+#include "engine.h"
+#include "latido/redis.h"
+
+struct engine_group {
+	struct lt_rules_group *group;
+	int64_t next_ms; /* instant of its next evaluation */
+	struct lt_complaint failing;
+};
+
+/* What loading rules takes from the configuration; a copy, since SIGHUP changes it. */
+struct engine_rules_conf {
+	char **globs;
+	size_t n_globs;
+	int64_t interval_ms, resend_ms, max_rule_series, max_samples;
+};
+
+struct lt_engine {
+	const struct lt_config *conf;
+	struct lt_engine_info *info;
+	struct lt_label_pool *pool;
+	struct lt_as *store;
+	struct lt_sources *sources;
+	struct lt_rules *rules;
+	struct lt_rules_sink sink;
+	struct lt_outputs *outputs; /* NULL: not open */
+	struct lt_redis *redis;     /* for warming */
+	struct engine_rules_conf rules_conf;
+
+	struct engine_group *groups;
+	size_t n_groups;
+	int64_t at_ms;        /* the instant being evaluated for */
+	int64_t evaluated_ms; /* the newest that was */
+	int64_t checked_ms;
+	int64_t put_mono_ns, behind_ns; /* of the last batch */
+	int64_t swept_mono_ns, started_mono_ns;
+	int64_t offset_ns; /* wall clock less monotonic clock */
+	bool paused;
+
+	enum lt_role role;
+	struct lt_inheritance inheritance;
+
+	pthread_mutex_t lock;
+	bool bus_connected, republish;  /* of the bus */
+	struct engine_rules_conf fresh; /* to be loaded */
+	bool reload;
+};
+
+/* engine.c */
+void engine_grid(struct lt_engine *e, int64_t t_ms);
+
+/* engine_rules.c */
+void engine_limits(const struct lt_alert_conf *c, struct lt_as_limits *limits);
+bool engine_append(void *ctx, const struct lt_labels *labels, int64_t t_ms, double v);
+void engine_event(void *ctx, const struct lt_alert *a, enum lt_alert_event ev, int64_t t_ms);
+void engine_send(void *ctx, const struct lt_alert *a, int64_t t_ms);
+void engine_copy_conf(struct lt_engine *e, const struct lt_alert_conf *c);
+void engine_free_conf(struct lt_engine *e);
+/** engine_load() - the rules of rules_conf, in place of none. */
+int engine_load(struct lt_engine *e, struct lt_buf *report, struct lt_err *err);
+void engine_take_reload(struct lt_engine *e, int64_t now_ms);
+void engine_take_role(struct lt_engine *e, int64_t now_ms);
+void engine_clock_jump(struct lt_engine *e, int64_t by_ms, int64_t now_ms);
+
+#endif
