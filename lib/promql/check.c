@@ -180,8 +180,7 @@ static bool check_matching(struct check *c, struct pq_node *n)
 
 	if (PQ_IS_SET(n->bin.op)) {
 		if (n->bin.card != CARD_ONE_TO_ONE) {
-			pq_lex_fail(c->l, n->bin.op_pos, "no grouping allowed for \"%s\" operation",
-				op);
+			pq_lex_fail(c->l, n->pos, "no grouping allowed for \"%s\" operation", op);
 			return false;
 		}
 		n->bin.card = CARD_MANY_TO_MANY;

@@ -299,7 +299,7 @@ int pq_eval_range_call(struct pq_eval *ev, struct pq_node *n, int64_t t_ms, stru
 	struct pq_window w = {.t_ms = t_ms, .err = ev->err};
 	struct pq_node *m = NULL;
 	unsigned params = 0;
-	int64_t range;
+	int64_t range, seconds, nanoseconds;
 	int rc = LT_OK;
 
 	for (uint32_t i = 0; i < n->call.n_args && rc == LT_OK; i++) {
@@ -313,7 +313,9 @@ int pq_eval_range_call(struct pq_eval *ev, struct pq_node *n, int64_t t_ms, stru
 	range = m->kind == N_SUBQUERY ? m->subq.range_ms : m->sel.range_ms;
 	w.end_ms = pq_when(ev, m->kind == N_SUBQUERY ? &m->subq.when : &m->sel.when, t_ms);
 	w.start_ms = w.end_ms - range;
-	w.range_s = (double)(range / 1000) + (double)(range % 1000 * 1000000) / 1e9;
+	seconds = range / 1000;
+	nanoseconds = range % 1000 * 1000000;
+	w.range_s = (double)seconds + (double)nanoseconds / 1e9;
 	if (m->kind == N_SUBQUERY) {
 		struct lt_promql_row *rows;
 		size_t n_rows;

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -90,7 +91,11 @@ static void format(const struct lt_promql_expr *e, const struct pq_node *n, stru
 
 	switch (n->kind) {
 	case N_NUMBER:
-		pq_float_g(out, n->number);
+		/* Not "+Inf": a plus sign in front would be read as an operator. */
+		if (n->number == INFINITY)
+			lt_buf_str(out, "Inf");
+		else
+			pq_float_g(out, n->number);
 		break;
 	case N_STRING:
 		pq_quote(out, n->str.s, n->str.n);

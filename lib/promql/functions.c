@@ -99,12 +99,16 @@ static struct date date_of(int64_t unix_s)
 
 static double fn_minute(int64_t s)
 {
-	return (double)(date_of(s).second % 3600 / 60);
+	uint64_t minute = date_of(s).second % 3600 / 60;
+
+	return (double)minute;
 }
 
 static double fn_hour(int64_t s)
 {
-	return (double)(date_of(s).second / 3600);
+	uint64_t hour = date_of(s).second / 3600;
+
+	return (double)hour;
 }
 
 static double fn_day_of_week(int64_t s)
@@ -148,19 +152,20 @@ static double fn_year(int64_t s)
 #define V LT_PROMQL_VECTOR
 #define M LT_PROMQL_MATRIX
 
-#define MATH(NAME, FN)                                                                             \
-	{                                                                                          \
-		.name = NAME, .n_args = 1, .args = {V}, .ret = V, .math = (FN), .call = pq_fn_math \
+#define MATH(NAME, FN)                                                            \
+	{                                                                         \
+		.name = (NAME), .n_args = 1, .args = {V}, .ret = V, .math = (FN), \
+		.call = pq_fn_math                                                \
 	}
-#define DATE(NAME, FN)                                                                         \
-	{                                                                                      \
-		.name = NAME, .n_args = 1, .variadic = 1, .args = {V}, .ret = V, .date = (FN), \
-		.call = pq_fn_date                                                             \
+#define DATE(NAME, FN)                                                                           \
+	{                                                                                        \
+		.name = (NAME), .n_args = 1, .variadic = 1, .args = {V}, .ret = V, .date = (FN), \
+		.call = pq_fn_date                                                               \
 	}
-#define RANGE(NAME, FN)                                                          \
-	{                                                                        \
-		.name = NAME, .n_args = 1, .args = {M}, .ret = V, .range = (FN), \
-		.call = pq_eval_range_call                                       \
+#define RANGE(NAME, FN)                                                            \
+	{                                                                          \
+		.name = (NAME), .n_args = 1, .args = {M}, .ret = V, .range = (FN), \
+		.call = pq_eval_range_call                                         \
 	}
 
 /* By name. */
