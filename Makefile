@@ -47,11 +47,12 @@ CPPFLAGS += -isystem $(PGINCLUDE)
 
 Q := $(if $(V),,@)
 
-PROGS := latido-agent latido-hot latido-store latido
+PROGS := latido-agent latido-hot latido-store latido-bridge latido
 latido-agent_MAIN := producers/agent/main.c
 latido-hot_MAIN := consumers/hot/main.c
 latido-store_MAIN := consumers/store/main.c
 latido-alert_MAIN := consumers/alert/main.c
+latido-bridge_MAIN := producers/bridge/main.c
 latido_MAIN := consumers/cli/main.c
 
 LIB_SRCS := $(wildcard lib/*/*.c) \

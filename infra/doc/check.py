@@ -20,7 +20,7 @@ import subprocess
 import sys
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-PROGRAMS = ("latido", "latido-agent", "latido-hot", "latido-store", "latido-alert")
+PROGRAMS = ("latido", "latido-agent", "latido-hot", "latido-store", "latido-bridge", "latido-alert")
 GENERATED = {"latido.yaml.5.scd": "docs/man/latido.yaml.5.scd", "latido.yaml": "infra/latido.yaml"}
 OPTION = re.compile(r"(?<![\w-])(--[a-z][a-z0-9-]*|-[A-Za-z])(?![\w-])")
 KEY = re.compile(r"(?<![\w/.-])([a-z]+\.[a-z_]+(?:\.[a-z_]+)*)(?![\w/(-])")

@@ -64,8 +64,9 @@ struct kf_part {
 struct kf_out {
 	struct kf_out *next; /* in the list of those to be sent again */
 	uint64_t token;
-	bool quiet; /* at_most_once */
-	bool main;  /* goes to the topic of the events */
+	bool quiet;      /* at_most_once */
+	bool main;       /* goes to the topic of the events */
+	int64_t time_ms; /* its time stamp; 0 = when it is sent */
 	/* only when it is to be sent again */
 	char *log;
 	void *data;

@@ -53,7 +53,7 @@ static rd_kafka_resp_err_t produce(struct kf *k, const char *log, const void *da
 	return rd_kafka_producev(k->out, RD_KAFKA_V_TOPIC(log),
 		RD_KAFKA_V_VALUE((void *)data, size), RD_KAFKA_V_KEY((void *)key, key_len),
 		RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY), RD_KAFKA_V_HEADERS(headers),
-		RD_KAFKA_V_OPAQUE(o), RD_KAFKA_V_END);
+		RD_KAFKA_V_TIMESTAMP(o->time_ms), RD_KAFKA_V_OPAQUE(o), RD_KAFKA_V_END);
 }
 
 static rd_kafka_headers_t *make_headers(const struct lt_bus_out *m, bool name_topic)
@@ -100,10 +100,11 @@ int kf_out_publish(struct lt_bus *b, const struct lt_bus_out *m, struct lt_err *
 	if (!k->out && (code = kf_out_open(k, err)) < 0)
 		return code;
 	lt_kafka_place_of(&place, b->conf, m->topic, m->key);
-	headers = make_headers(m, place.name_topic);
+	headers = make_headers(m, place.name_topic || m->name_topic);
 	o = lt_calloc(1, sizeof(*o));
 	o->token = m->token;
 	o->quiet = m->at_most_once;
+	o->time_ms = m->time_ns / LT_NS_PER_MS;
 	o->main = place.log == b->conf->kafka.topic;
 	rc = produce(k, place.log, m->data, m->size, place.key, place.key_len, headers, o);
 	if (rc == RD_KAFKA_RESP_ERR_NO_ERROR) {
@@ -291,6 +292,7 @@ void kf_out_resend(struct kf *k)
 
 		fresh->token = o->token;
 		fresh->main = o->main;
+		fresh->time_ms = o->time_ms;
 		o->headers = NULL;
 		if (produce(k, o->log, o->data, o->size, o->key, o->key_len, headers, fresh) !=
 			RD_KAFKA_RESP_ERR_NO_ERROR) {

@@ -120,28 +120,60 @@ static void check_prefix(struct lt_conf_check *k, const char *prefix)
 		lt_conf_reject(k, "prefix", "topics that start with $ belong to the broker");
 }
 
-static void check_kafka(struct lt_conf_check *k, const struct lt_bus_conf *c)
+static void check_kafka_hosts(struct lt_conf_check *k, const char *key, const char *p)
 {
-	const char *p = strstr(c->url, "://") + 3;
-	bool tls = !strncmp(c->url, "kafkas://", 9);
-
 	if (strchr(p, '@')) {
-		lt_conf_reject_hidden(k, "url",
-			"credentials do not belong into the URL; use kafka.username and "
-			"kafka.password_file");
+		lt_conf_reject_hidden(k, key,
+			"credentials do not belong into the URL; use bus.kafka.username and "
+			"bus.kafka.password_file");
 		return;
 	}
 	for (;; p++) {
 		size_t host = strcspn(p, ",/?#");
 
-		lt_check_host_port(k, "url", p, host, false);
+		lt_check_host_port(k, key, p, host, false);
 		p += host;
 		if (*p != ',')
 			break;
 	}
 	if (*p && strcmp(p, "/") != 0)
 		lt_conf_reject(
-			k, "url", "nothing may follow the last port; the topic is kafka.topic");
+			k, key, "nothing may follow the last port; the topic is bus.kafka.topic");
+}
+
+static void check_mqtt_host(struct lt_conf_check *k, const char *key, const char *p)
+{
+	size_t host = strcspn(p, "/?#");
+
+	if (strchr(p, '@'))
+		lt_conf_reject_hidden(k, key,
+			"credentials do not belong into the URL; use bus.mqtt.username and "
+			"bus.mqtt.password_file");
+	else if (p[host] && strcmp(p + host, "/"))
+		lt_conf_reject(k, key, "nothing may follow the port; topics start with bus.prefix");
+	else
+		lt_check_host_port(k, key, p, host, false);
+}
+
+void lt_check_bus_url(struct lt_conf_check *k, const char *key, const char *url, const char *kind)
+{
+	size_t n = strlen(kind);
+	const char *p = strstr(url, "://");
+
+	if (!p || strncmp(url, kind, n) != 0 ||
+		(p != url + n && (p != url + n + 1 || url[n] != 's')))
+		lt_conf_reject(k, key, "expected %s://HOST:PORT or %ss://HOST:PORT", kind, kind);
+	else if (!strcmp(kind, "kafka"))
+		check_kafka_hosts(k, key, p + 3);
+	else
+		check_mqtt_host(k, key, p + 3);
+}
+
+static void check_kafka(struct lt_conf_check *k, const struct lt_bus_conf *c)
+{
+	bool tls = !strncmp(c->url, "kafkas://", 9);
+
+	check_kafka_hosts(k, "url", strstr(c->url, "://") + 3);
 	if (c->kafka.username[0] && strcmp(c->kafka.sasl_mechanism, "PLAIN") != 0 &&
 		strcmp(c->kafka.sasl_mechanism, "SCRAM-SHA-256") != 0 &&
 		strcmp(c->kafka.sasl_mechanism, "SCRAM-SHA-512") != 0)
@@ -158,7 +190,6 @@ static void check_url(struct lt_conf_check *k, const struct lt_bus_conf *c)
 {
 	const char *rest = strstr(c->url, "://");
 	bool tls = !strncmp(c->url, "mqtts://", 8);
-	size_t host;
 
 	if (!strncmp(c->url, "mem://", 6))
 		return;
@@ -172,19 +203,7 @@ static void check_url(struct lt_conf_check *k, const struct lt_bus_conf *c)
 			"for example mqtt://127.0.0.1:1883");
 		return;
 	}
-	rest += 3;
-	if (strchr(rest, '@')) {
-		lt_conf_reject_hidden(k, "url",
-			"credentials do not belong into the URL; use mqtt.username and "
-			"mqtt.password_file");
-		return;
-	}
-	host = strcspn(rest, "/?#");
-	if (rest[host] && strcmp(rest + host, "/"))
-		lt_conf_reject(
-			k, "url", "nothing may follow the port; topics start with bus.prefix");
-	else
-		lt_check_host_port(k, "url", rest, host, false);
+	check_mqtt_host(k, "url", rest + 3);
 	if (tls)
 		return;
 	if (c->mqtt.ca_file[0])

@@ -15,6 +15,7 @@ extern const struct lt_conf_section lt_agent_section;
 extern const struct lt_conf_section lt_hot_section;
 extern const struct lt_conf_section lt_store_section;
 extern const struct lt_conf_section lt_alert_section;
+extern const struct lt_conf_section lt_bridge_section;
 
 #define KEY(type, name, field, def, ...)                                                \
 	{                                                                               \
@@ -34,6 +35,11 @@ void lt_check_address(struct lt_conf_check *k, const char *key, const char *valu
 /** lt_check_host_port() - the same for the middle of a URL, where the port may be missing. */
 void lt_check_host_port(
 	struct lt_conf_check *k, const char *key, const char *text, size_t len, bool port_needed);
+/**
+ * lt_check_bus_url() - a bus URL of one kind, host and port in form
+ * @kind: "mqtt" or "kafka"; with an s behind it, it is TLS.
+ */
+void lt_check_bus_url(struct lt_conf_check *k, const char *key, const char *url, const char *kind);
 /** lt_check_regex() - a POSIX extended regular expression. */
 void lt_check_regex(struct lt_conf_check *k, const char *key, const char *value);
 /** lt_check_absolute() - a path from the root. */

@@ -5,13 +5,13 @@
 #include <string.h>
 
 #include "batch.h"
-#include "deadletter.h"
 #include "figures.h"
-#include "inbox.h"
 #include "latido/clock.h"
 #include "latido/daemon.h"
+#include "latido/deadletter.h"
+#include "latido/inbox.h"
 #include "latido/log.h"
-#include "outbox.h"
+#include "latido/outbox.h"
 #include "parking.h"
 #include "sink_thread.h"
 #include "spans.h"
@@ -622,7 +622,10 @@ struct lt_consumer *lt_consumer_new(
 	c->positions = opt->sink->positions && (lt_bus_caps(c->bus) & LT_BUS_PARTITIONS);
 	lt_deadletters_init(&c->letters, c->bus, conf->bus.prefix, opt->comp,
 		lt_consumer_figures.rejected, &lt_consumer_figures.refused_letters);
-	lt_outbox_bus(c->outbox, c->bus);
+	if (lt_bus_caps(c->bus) & LT_BUS_RETAIN)
+		lt_outbox_bus(c->outbox, c->bus);
+	else
+		c->sink->outbox = NULL; /* who published there has the bus's word */
 	lt_outbox_stats(c->outbox);
 	lt_consumer_figures_add(c->shapes);
 	return c;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "deadletter.h"
+#include "latido/deadletter.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,6 +19,7 @@ void lt_deadletters_init(struct lt_deadletters *d, struct lt_bus *bus, const cha
 	const char *comp, struct lt_counter *by_reason, struct lt_counter *refused)
 {
 	*d = (struct lt_deadletters){.bus = bus,
+		.from = bus,
 		.comp = comp,
 		.by_reason = by_reason,
 		.refused = refused,
@@ -134,7 +135,7 @@ static int publish(struct lt_deadletters *d, const struct lt_deadletter *letter,
 
 static void finish(struct lt_deadletters *d, struct lt_deadletter *letter)
 {
-	lt_bus_done(d->bus, letter->msg);
+	lt_bus_done(d->from, letter->msg);
 	free(letter);
 }
 
@@ -182,6 +183,8 @@ bool lt_deadletters_delivered(
 		*at = letter->next;
 		if (code < 0)
 			refused(d, letter, err);
+		else if (d->accepted)
+			d->accepted(d->arg, letter->msg);
 		finish(d, letter);
 		return true;
 	}

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "inbox.h"
+#include "latido/inbox.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -113,6 +113,11 @@ struct lt_bus_msg *lt_inbox_next(struct lt_inbox *in)
 		return m;
 	}
 	return NULL;
+}
+
+bool lt_inbox_replaying(struct lt_inbox *in)
+{
+	return atomic_load(&in->replaying);
 }
 
 const struct lt_bus_keep *lt_inbox_keep(struct lt_inbox *in)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "outbox.h"
+#include "latido/outbox.h"
 
 #include <pthread.h>
 #include <stdlib.h>
@@ -13,6 +13,7 @@
 #define FLUSH_NS     (100 * LT_NS_PER_MS)
 #define EARNED_MAX   1000.0 /* answers saved up */
 #define EARNED_FIRST 20.0
+#define EARNED_FLUSH 0.02 /* by time alone: the last answers of a site that falls silent */
 #define BUCKETS      4096
 
 struct letter {
@@ -207,11 +208,23 @@ void lt_outbox_need_shape(
 		lt_counter_add(&b->shapes_asked, 1);
 }
 
+bool lt_outbox_empty(struct lt_outbox *b)
+{
+	bool empty;
+
+	pthread_mutex_lock(&b->lock);
+	empty = b->n_waiting == 0;
+	pthread_mutex_unlock(&b->lock);
+	return empty;
+}
+
 static void on_timer(void *arg)
 {
 	struct lt_outbox *b = arg;
 
 	lt_timer_start_ns(&b->timer, FLUSH_NS);
+	if (b->earned < 1)
+		b->earned += EARNED_FLUSH;
 	lt_outbox_flush(b, false);
 }
 

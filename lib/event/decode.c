@@ -100,7 +100,7 @@ struct lt_event *decode_add(struct decode *d, const struct decode_head *h, struc
 		.device = d->origin && d->origin->device,
 		.shape = shape,
 		.values = values,
-		.n = shape->n_series,
+		.n = shape ? shape->n_series : 0,
 		.arrived_ns = arrived_ns,
 	};
 	*d->tail = e;
@@ -180,37 +180,49 @@ static int decode_any(struct decode *d, const uint8_t *p, size_t size)
 	return decode_protobuf(d, p, size);
 }
 
+static int decode_message(struct decode *d, const struct lt_decode_limits *limits,
+	const void *payload, size_t size, struct lt_event **out, enum lt_reason *reason)
+{
+	int code;
+
+	d->tail = &d->first;
+	d->limits = (struct lt_decode_limits){EVENT_DEFAULT_BYTES, EVENT_DEFAULT_SERIES};
+	if (limits)
+		d->limits = *limits;
+	if (size > d->limits.max_bytes)
+		code = decode_refuse(d, LT_REASON_TOO_LARGE, OP,
+			"%zu bytes, more than limits.max_bytes = %zu", size, d->limits.max_bytes);
+	else if (size == 0)
+		code = decode_refuse(d, LT_REASON_DECODE, OP, "empty message");
+	else
+		code = decode_any(d, payload, size);
+	if (code != LT_OK) {
+		lt_events_release(d->first);
+		d->first = NULL;
+	}
+	*out = d->first;
+	*reason = d->reason;
+	return code;
+}
+
 int lt_decode(struct lt_shapes *t, const struct lt_decode_limits *limits,
 	const struct lt_origin *origin, const void *payload, size_t size, struct lt_arena *arena,
 	struct lt_event **out, enum lt_reason *reason, uint64_t *missing_hash, struct lt_err *err)
 {
-	struct decode d = {
-		.t = t,
-		.limits = {EVENT_DEFAULT_BYTES, EVENT_DEFAULT_SERIES},
-		.origin = origin,
-		.arena = arena,
-		.err = err,
-	};
-	int code;
+	struct decode d = {.t = t, .origin = origin, .arena = arena, .err = err};
+	int code = decode_message(&d, limits, payload, size, out, reason);
 
-	d.tail = &d.first;
-	if (limits)
-		d.limits = *limits;
-	if (size > d.limits.max_bytes)
-		code = decode_refuse(&d, LT_REASON_TOO_LARGE, OP,
-			"%zu bytes, more than limits.max_bytes = %zu", size, d.limits.max_bytes);
-	else if (size == 0)
-		code = decode_refuse(&d, LT_REASON_DECODE, OP, "empty message");
-	else
-		code = decode_any(&d, payload, size);
-	if (code != LT_OK) {
-		lt_events_release(d.first);
-		d.first = NULL;
-	}
-	*out = d.first;
-	*reason = d.reason;
 	*missing_hash = d.missing_hash;
 	return code;
+}
+
+int lt_identify(struct lt_shapes *t, const struct lt_decode_limits *limits,
+	const struct lt_origin *origin, const void *payload, size_t size, struct lt_arena *arena,
+	struct lt_event **out, enum lt_reason *reason, struct lt_err *err)
+{
+	struct decode d = {.t = t, .origin = origin, .arena = arena, .err = err, .identity = true};
+
+	return decode_message(&d, limits, payload, size, out, reason);
 }
 
 void lt_events_release(struct lt_event *first)

@@ -155,6 +155,10 @@ int decode_protobuf(struct decode *d, const uint8_t *p, size_t size)
 		return decode_refuse(d, LT_REASON_TIME_RANGE, OP,
 			"time_unix_nano %llu is beyond the year 2262", (unsigned long long)f.time);
 	f.h.time_ns = (int64_t)f.time;
+	if (d->identity) {
+		decode_add(d, &f.h, NULL, NULL);
+		return LT_OK;
+	}
 	n = f.values_size / 8;
 	if (n > d->limits.max_series)
 		return decode_refuse(d, LT_REASON_LIMITS, OP,

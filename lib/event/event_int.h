@@ -138,6 +138,7 @@ struct decode {
 	struct lt_err *err;
 	struct lt_event *first, **tail;
 	uint32_t n_events;
+	bool identity; /* lt_identify(): a protobuf event's shape and values are not looked at */
 };
 
 /** struct decode_head - fields of an event as they stand in a payload, not yet checked */

@@ -174,6 +174,16 @@ struct lt_alert_conf {
 	int64_t drain_timeout_ms;
 };
 
+struct lt_bridge_conf {
+	char *admin;
+	char *mqtt_url;     /* empty: bus.url */
+	char *kafka_url;    /* empty: bus.url */
+	char *device_group; /* of the shared subscription; empty: none */
+	char *inbox_dir;    /* empty: no inbox */
+	int64_t inbox_max_bytes;
+	int64_t drain_timeout_ms;
+};
+
 struct lt_config {
 	struct lt_log_conf log;
 	struct lt_bus_conf bus;
@@ -184,6 +194,7 @@ struct lt_config {
 	struct lt_hot_conf hot;
 	struct lt_store_conf store;
 	struct lt_alert_conf alert;
+	struct lt_bridge_conf bridge;
 };
 
 extern const struct lt_conf_schema lt_config_schema;

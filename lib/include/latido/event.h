@@ -198,6 +198,18 @@ int lt_decode(struct lt_shapes *t, const struct lt_decode_limits *limits,
 	struct lt_event **out, enum lt_reason *reason, uint64_t *missing_hash,
 	struct lt_err *err) LT_MUST_CHECK;
 
+/**
+ * lt_identify() - whose events a message holds, and which; for those who pass messages on
+ *
+ * As lt_decode(), but of a protobuf event only what lies outside of shape and values is looked at,
+ * so an announced shape need not be known, and a wrong one is found by whoever decodes it. Such
+ * events have no shape (NULL) and no values.
+ * Return: LT_OK or LT_EDATA (POISON).
+ */
+int lt_identify(struct lt_shapes *t, const struct lt_decode_limits *limits,
+	const struct lt_origin *origin, const void *payload, size_t size, struct lt_arena *arena,
+	struct lt_event **out, enum lt_reason *reason, struct lt_err *err) LT_MUST_CHECK;
+
 /** lt_events_release() - drop the shape references of a list of events. */
 void lt_events_release(struct lt_event *first);
 

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-#ifndef LATIDO_CONSUMER_DEADLETTER_H
-#define LATIDO_CONSUMER_DEADLETTER_H
+#ifndef LATIDO_DEADLETTER_H
+#define LATIDO_DEADLETTER_H
 
-#include "batch.h"
 #include "latido/bus.h"
 #include "latido/event.h"
 #include "latido/log.h"
@@ -23,6 +22,10 @@
 
 struct lt_deadletters {
 	struct lt_bus *bus;
+	struct lt_bus *from; /* whose messages they are; the same unless set after init */
+	/* the dead letter of @m is where it will not be lost; before @m is given back. May be NULL */
+	void (*accepted)(void *arg, const struct lt_bus_msg *m);
+	void *arg;
 	const char *comp;
 	char *topic;
 	struct lt_deadletter *waiting, **waiting_tail; /* not yet taken by the bus */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-#ifndef LATIDO_CONSUMER_INBOX_H
-#define LATIDO_CONSUMER_INBOX_H
+#ifndef LATIDO_INBOX_H
+#define LATIDO_INBOX_H
 
 #include "latido/bus.h"
 #include "latido/spool.h"
@@ -23,6 +23,8 @@ struct lt_inbox *lt_inbox_open(const char *dir, int64_t max_bytes, const char *p
 const struct lt_bus_keep *lt_inbox_keep(struct lt_inbox *in);
 /** lt_inbox_next() - the next message of an earlier life, or NULL: none (yet). */
 struct lt_bus_msg *lt_inbox_next(struct lt_inbox *in);
+/** lt_inbox_replaying() - lt_inbox_next() has not returned all of the earlier life yet. */
+bool lt_inbox_replaying(struct lt_inbox *in);
 /** lt_inbox_freeze() - messages that are given back from now on were not processed. */
 void lt_inbox_freeze(struct lt_inbox *in);
 /** lt_inbox_free() - after the bus. */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-#ifndef LATIDO_CONSUMER_OUTBOX_H
-#define LATIDO_CONSUMER_OUTBOX_H
+#ifndef LATIDO_OUTBOX_H
+#define LATIDO_OUTBOX_H
 
 #include "latido/consumer.h"
 #include "latido/log.h"
@@ -27,6 +27,8 @@ void lt_outbox_flush(struct lt_outbox *b, bool all);
  */
 void lt_outbox_need_shape(
 	struct lt_outbox *b, const char *prefix, const char *source, uint64_t hash);
+/** lt_outbox_empty() - none waits for its turn. */
+bool lt_outbox_empty(struct lt_outbox *b);
 /** lt_outbox_stats() - register metrics; once a process. */
 void lt_outbox_stats(struct lt_outbox *b);
 
