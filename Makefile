@@ -47,8 +47,9 @@ CPPFLAGS += -isystem $(PGINCLUDE)
 
 Q := $(if $(V),,@)
 
-PROGS := latido-agent latido-hot latido-store latido-bridge latido
+PROGS := latido-agent latido-bridge latido-load latido-hot latido-store latido-alert latido
 latido-agent_MAIN := producers/agent/main.c
+latido-load_MAIN := producers/load/main.c
 latido-hot_MAIN := consumers/hot/main.c
 latido-store_MAIN := consumers/store/main.c
 latido-alert_MAIN := consumers/alert/main.c

@@ -62,3 +62,44 @@ _latido() {
 }
 
 complete -F _latido latido
+
+_latido_load() {
+	local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]} words
+	local sending="--sources --interval --rate --flat-out --count --duration --bus --connections --ack --resend"
+	sending+=" --drain --json --prefix --seed --report --quiet --i-own-this --config --help"
+	COMPREPLY=()
+	case $previous in
+	-c | --config | -o | --report | --output)
+		mapfile -t COMPREPLY < <(compgen -f -- "$current")
+		return
+		;;
+	--ack) words="auto store broker" ;;
+	-*[a-z])
+		case $previous in
+		--flat-out | --json | -j | --quiet | -q | --i-own-this) words=$sending ;;
+		*) return ;;
+		esac
+		;;
+	latido-load) words="simulate collect replay help --config --version --help" ;;
+	*)
+		case ${COMP_WORDS[1]} in
+		simulate) words="--series --restart-every $sending" ;;
+		replay)
+			words="--split --api $sending"
+			if [[ $current != -* ]]; then
+				mapfile -t COMPREPLY < <(compgen -f -- "$current")
+				return
+			fi
+			;;
+		collect)
+			words="--url --users --interval --timeout --source --bus --count --duration --output --quiet"
+			words+=" --i-own-this --config --help"
+			;;
+		*) words="simulate collect replay" ;;
+		esac
+		;;
+	esac
+	mapfile -t COMPREPLY < <(compgen -W "$words" -- "$current")
+}
+
+complete -F _latido_load latido-load

@@ -20,7 +20,7 @@ import subprocess
 import sys
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-PROGRAMS = ("latido", "latido-agent", "latido-hot", "latido-store", "latido-bridge", "latido-alert")
+PROGRAMS = ("latido", "latido-agent", "latido-alert", "latido-bridge", "latido-hot", "latido-load", "latido-store")
 GENERATED = {"latido.yaml.5.scd": "docs/man/latido.yaml.5.scd", "latido.yaml": "infra/latido.yaml"}
 OPTION = re.compile(r"(?<![\w-])(--[a-z][a-z0-9-]*|-[A-Za-z])(?![\w-])")
 KEY = re.compile(r"(?<![\w/.-])([a-z]+\.[a-z_]+(?:\.[a-z_]+)*)(?![\w/(-])")
@@ -64,8 +64,8 @@ def check_page(program, path):
         yield f"{os.path.relpath(page, ROOT)} is missing, the page of {name}"
         return
     text = unescaped(read(page))
-    # only the command line tool has commands, each with its own --help
-    commands = COMMAND.findall(shown) if name == "latido" else []
+    # some have commands, each with its own --help
+    commands = COMMAND.findall(shown) if "[COMMAND]" in shown or "COMMAND [" in shown else []
     for command in commands:
         if command != "help":
             shown += help_text(program, command)
