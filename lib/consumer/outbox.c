@@ -13,13 +13,9 @@
 #define FLUSH_NS     (100 * LT_NS_PER_MS)
 #define EARNED_MAX   1000.0 /* answers saved up */
 #define EARNED_FIRST 20.0
-<<<<<<< HEAD
-#define EARNED_FLUSH 0.02 /* by time alone: the last answers of a site that falls silent */
-=======
 /* Nothing came for so many flushes: what still waits costs nobody anything, at this pace. */
 #define QUIET_TICKS  5
 #define QUIET_EARNED 20.0
->>>>>>> c2967b5 (latido-load: simulated nodes, recordings of what real ones send, replay over one or two ways)
 #define BUCKETS      4096
 
 struct letter {
@@ -230,15 +226,10 @@ static void on_timer(void *arg)
 	struct lt_outbox *b = arg;
 
 	lt_timer_start_ns(&b->timer, FLUSH_NS);
-<<<<<<< HEAD
-	if (b->earned < 1)
-		b->earned += EARNED_FLUSH;
-=======
 	if (b->quiet < QUIET_TICKS)
 		b->quiet++;
 	else if (b->earned < QUIET_EARNED)
 		b->earned = QUIET_EARNED;
->>>>>>> c2967b5 (latido-load: simulated nodes, recordings of what real ones send, replay over one or two ways)
 	lt_outbox_flush(b, false);
 }
 
