@@ -57,6 +57,7 @@ static void take_over(struct rule *to, struct rule *from)
 	to->pub.n_pending = from->pub.n_pending;
 	to->pub.n_firing = from->pub.n_firing;
 	for (struct alert *a = to->alerts.first; a; a = a->next) {
+		a->old_text = true;
 		a->pub.rule = &to->pub;
 		a->pub.rule_file = to->pub.group->file;
 		a->pub.rule_group = to->pub.group->name;

@@ -28,7 +28,7 @@ struct incoming {
 
 static bool same_value(double a, double b)
 {
-	return !memcmp(&a, &b, sizeof(a));
+	return value_bits(a) == value_bits(b);
 }
 
 /* The labels of the alert for element @i; those of the last evaluation when it is the same one. */
@@ -109,8 +109,8 @@ void alert_end(struct alert *a, int64_t t_ms, const struct lt_rules_sink *sink)
 	tell(sink, a, fired ? LT_ALERT_RESOLVED : LT_ALERT_CANCELLED, t_ms);
 }
 
-static struct alert *begin(struct lt_rules *r, struct rule *rule, const struct lt_labels *labels,
-	int64_t t_ms)
+static struct alert *begin(
+	struct lt_rules *r, struct rule *rule, const struct lt_labels *labels, int64_t t_ms)
 {
 	struct alert *a = lt_calloc(1, sizeof(*a));
 
@@ -144,7 +144,7 @@ static void take(struct lt_rules *r, struct rule *rule, struct incoming *in, siz
 		lt_labels_put(r->pool, in->labels);
 	else
 		in->known = begin(r, rule, in->labels, t_ms);
-	if (!a || !rule->annotations_constant || !same_value(a->pub.value, s->v)) {
+	if (!a || a->old_text || !rule->annotations_constant || !same_value(a->pub.value, s->v)) {
 		mark = lt_arena_mark(&r->scratch);
 		alert_annotate(in->known, expand_annotations(r, rule, s, t_ms, storage),
 			rule->pub.n_annotations);
@@ -152,6 +152,7 @@ static void take(struct lt_rules *r, struct rule *rule, struct incoming *in, siz
 	}
 	in->known->pub.value = s->v;
 	in->known->in_result = true;
+	in->known->old_text = false;
 }
 
 /* An alert that the expression does not give now. Return: is it held on? */
@@ -215,8 +216,8 @@ static const struct lt_labels *alert_series(
 	return a->series[which];
 }
 
-static void put_series(struct lt_rules *r, struct rule *rule, struct alert *a,
-	struct series_list *out)
+static void put_series(
+	struct lt_rules *r, struct rule *rule, struct alert *a, struct series_list *out)
 {
 	series_list_add(out, lt_labels_get(alert_series(r, rule, a, a->pub.state)));
 	series_list_add(out, lt_labels_get(alert_series(r, rule, a, 0)));
@@ -225,8 +226,8 @@ static void put_series(struct lt_rules *r, struct rule *rule, struct alert *a,
 /* ---- the evaluation ---- */
 
 /* The number of alerts that will be there; the group's limit is looked at before anything changes. */
-static size_t count_active(const struct rule *rule, const struct incoming *in, size_t n,
-	int64_t t_ms)
+static size_t count_active(
+	const struct rule *rule, const struct incoming *in, size_t n, int64_t t_ms)
 {
 	size_t count = n;
 

@@ -110,6 +110,23 @@ static void put_labels(const struct lt_rules *r, const struct lt_alert *a, struc
 	lt_buf_char(out, '}');
 }
 
+/* Names of the labels that are not the alert's own. */
+static void put_external(const struct lt_rules *r, const struct lt_alert *a, struct lt_buf *out)
+{
+	const struct tmap *ext = r->external_labels;
+	bool any = false;
+
+	for (size_t i = 0; i < ext->n; i++) {
+		if (*lt_labels_value(r->pool, a->labels, ext->e[i].name))
+			continue;
+		lt_buf_str(out, any ? "," : ",\"externalLabels\":[");
+		put_str(out, ext->e[i].name);
+		any = true;
+	}
+	if (any)
+		lt_buf_char(out, ']');
+}
+
 static void put_ends(const struct lt_alert *a, struct lt_buf *out)
 {
 	put_time(out, "startsAt", a->fired_ms);
@@ -178,6 +195,7 @@ static void put_event(
 		lt_buf_str(out, ",\"source\":");
 		put_str(out, source);
 	}
+	put_external(r, a, out);
 	if (a->paused_ms)
 		lt_buf_printf(out, ",\"pausedMs\":%lld", (long long)a->paused_ms);
 	put_time(out, "sentAt", a->sent_ms);
@@ -199,8 +217,8 @@ void lt_alert_am_json(const struct lt_rules *r, const struct lt_alert *a, struct
 	lt_buf_char(out, '}');
 }
 
-void lt_alert_cloudevent(const struct lt_rules *r, const struct lt_alert *a,
-	enum lt_alert_event e, int64_t t_ms, struct lt_buf *out)
+void lt_alert_cloudevent(const struct lt_rules *r, const struct lt_alert *a, enum lt_alert_event e,
+	int64_t t_ms, struct lt_buf *out)
 {
 	const char *source = lt_labels_value(r->pool, a->labels, "instance");
 	struct lt_buf text = {0};

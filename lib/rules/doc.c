@@ -17,7 +17,7 @@ struct anchor {
 struct frame {
 	struct node *node, *last;
 	struct node *key;
-	bool merging; /* the key is << */
+	bool merging;                  /* the key is << */
 	const struct node *merge_from; /* its value: taken up when the map is complete */
 };
 

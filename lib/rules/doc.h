@@ -66,8 +66,7 @@ void report_fini(struct report *r);
 /** report_error(), report_warn() - @pos may be NULL: no place. */
 void report_error(struct report *r, const struct doc_pos *pos, const char *fmt, ...)
 	LT_PRINTF(3, 4);
-void report_warn(struct report *r, const struct doc_pos *pos, const char *fmt, ...)
-	LT_PRINTF(3, 4);
+void report_warn(struct report *r, const struct doc_pos *pos, const char *fmt, ...) LT_PRINTF(3, 4);
 /** report_flush() - write what was reported to @out, sorted by place within each file. */
 void report_flush(struct report *r);
 

@@ -11,8 +11,8 @@ struct querier {
 	const struct lt_promql_storage *storage;
 };
 
-static struct tmap *label_map(struct lt_arena *arena, const struct lt_label_pool *pool,
-	const struct lt_labels *l)
+static struct tmap *label_map(
+	struct lt_arena *arena, const struct lt_label_pool *pool, const struct lt_labels *l)
 {
 	struct tmap *m = lt_arena_alloc(arena, sizeof(*m) + l->n * sizeof(m->e[0]));
 	size_t len;
@@ -28,8 +28,8 @@ static struct tmap *label_map(struct lt_arena *arena, const struct lt_label_pool
 }
 
 /* The labels outlive the result in the arena: a template may query again. */
-static struct tmap *kept_map(struct lt_arena *arena, const struct lt_label_pool *pool,
-	const struct lt_labels *l)
+static struct tmap *kept_map(
+	struct lt_arena *arena, const struct lt_label_pool *pool, const struct lt_labels *l)
 {
 	struct tmap *m = label_map(arena, pool, l);
 
@@ -54,7 +54,7 @@ static int run_query(void *ctx, const char *text, size_t len, struct lt_arena *a
 	int code = lt_promql_parse(q->r->pool, text, len, &q->r->limits, &e, &at, err);
 
 	if (code) {
-		lt_err_prefix(err, "%u:%u: parse error: ", at.line, at.column);
+		lt_err_prefix(err, "%u:%u: parse error", at.line, at.column);
 		return code;
 	}
 	code = lt_promql_eval(e, q->t_ms, q->storage, res, err);
@@ -95,8 +95,9 @@ static const char *expand(struct lt_rules *r, const struct tmpl *t, const struct
 	mark = lt_arena_mark(&r->scratch);
 	if (tmpl_exec(t, env, &r->scratch, &r->text, &err)) {
 		lt_buf_reset(&r->text);
-		lt_buf_printf(&r->text, "<error expanding template: error executing template %s: %s>",
-			t->name, err.msg);
+		lt_buf_printf(&r->text,
+			"<error expanding template: error executing template %s: %s>", t->name,
+			err.msg);
 		if (r->opts.counters)
 			lt_counter_add(&r->opts.counters->template_failures, 1);
 	}
@@ -105,8 +106,8 @@ static const char *expand(struct lt_rules *r, const struct tmpl *t, const struct
 	return text;
 }
 
-static void make_env(struct lt_rules *r, const struct lt_promql_sample *sample,
-	struct querier *q, struct tmpl_env *env)
+static void make_env(struct lt_rules *r, const struct lt_promql_sample *sample, struct querier *q,
+	struct tmpl_env *env)
 {
 	*env = (struct tmpl_env){
 		.labels = label_map(&r->scratch, r->pool, sample->labels),

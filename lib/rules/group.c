@@ -95,8 +95,11 @@ static double value_of(
 {
 	if (rule->pub.kind == LT_RULE_RECORD)
 		return r->result.vector[i].v;
-	if (i & 1) /* ALERTS_FOR_STATE, in seconds */
-		return (double)((a->pub.active_ms + a->pub.paused_ms) / 1000);
+	if (i & 1) { /* ALERTS_FOR_STATE, in whole seconds */
+		int64_t s = (a->pub.active_ms + a->pub.paused_ms) / 1000;
+
+		return (double)s;
+	}
 	return 1;
 }
 
@@ -152,8 +155,8 @@ static void write_series(struct lt_rules *r, struct rule *rule, struct series_li
 	*now = (struct series_list){0};
 }
 
-static void mark_stale(struct lt_rules *r, struct series_list *s, int64_t t_ms,
-	const struct lt_rules_sink *sink)
+static void mark_stale(
+	struct lt_rules *r, struct series_list *s, int64_t t_ms, const struct lt_rules_sink *sink)
 {
 	bool taken;
 

@@ -95,8 +95,8 @@ static int by_name(const void *pa, const void *pb)
 	return strcmp(a->name, b->name);
 }
 
-const struct lt_rule_pair *load_pairs(struct lt_rules *r, struct report *rep,
-	const struct node *map, const char *what, size_t *n)
+const struct lt_rule_pair *load_pairs(
+	struct lt_rules *r, struct report *rep, const struct node *map, const char *what, size_t *n)
 {
 	struct lt_rule_pair *p;
 
@@ -159,13 +159,15 @@ static int cmp_rules(const struct rule *a, const struct rule *b)
 
 static int by_identity(const void *pa, const void *pb)
 {
-	const struct rule *a = *(const struct rule *const *)pa, *b = *(const struct rule *const *)pb;
+	const struct rule *a = *(const struct rule *const *)pa,
+			  *b = *(const struct rule *const *)pb;
 	int c = cmp_rules(a, b);
 
 	if (c)
 		return c;
-	return a->pub.line != b->pub.line ? (a->pub.line > b->pub.line) - (a->pub.line < b->pub.line)
-					  : (a->col > b->col) - (a->col < b->col);
+	return a->pub.line != b->pub.line
+		       ? (a->pub.line > b->pub.line) - (a->pub.line < b->pub.line)
+		       : (a->col > b->col) - (a->col < b->col);
 }
 
 /* The same name and labels twice in a file: promtool's lint, which names it and goes on. */
@@ -195,8 +197,8 @@ static void warn_duplicates(
 	free(all);
 }
 
-static void load_group(struct lt_rules *r, struct report *rep, const struct node *n,
-	size_t first_group)
+static void load_group(
+	struct lt_rules *r, struct report *rep, const struct node *n, size_t first_group)
 {
 	static const char *const known[] = {"name", "interval", "limit", "rules", NULL};
 	const struct node *rules, *name_node;
@@ -367,8 +369,8 @@ struct lt_rules *rules_new(struct lt_label_pool *pool, const struct lt_rules_opt
 	lt_promql_limits_defaults(&r->limits);
 	r->opts.promql = &r->limits;
 	r->opts.external_url = r->opts.external_url ? r->opts.external_url : "";
-	r->opts.external_url = lt_arena_str(
-		&r->arena, r->opts.external_url, strlen(r->opts.external_url));
+	r->opts.external_url =
+		lt_arena_str(&r->arena, r->opts.external_url, strlen(r->opts.external_url));
 	m = lt_arena_alloc(&r->arena, sizeof(*m) + r->opts.n_external_labels * sizeof(m->e[0]));
 	m->n = 0;
 	for (size_t i = 0; i < r->opts.n_external_labels; i++) {
@@ -379,8 +381,8 @@ struct lt_rules *rules_new(struct lt_label_pool *pool, const struct lt_rules_opt
 		for (; at && strcmp(m->e[at - 1].name, name) > 0; at--)
 			m->e[at] = m->e[at - 1];
 		m->e[at].name = name;
-		m->e[at].v = tmpl_text(lt_arena_str(&r->arena, l->value, l->value_len),
-			l->value_len);
+		m->e[at].v =
+			tmpl_text(lt_arena_str(&r->arena, l->value, l->value_len), l->value_len);
 	}
 	r->external_labels = m;
 	r->opts.external_labels = NULL;
@@ -404,8 +406,8 @@ static int finish(struct lt_rules *r, struct report *rep, struct lt_rules **out,
 	report_fini(rep);
 	if (n) {
 		lt_rules_free(r);
-		return lt_fail(err, LT_ECONF, LT_CLS_CONFIG, "rules.load", "%zu error%s in rule files",
-			n, n == 1 ? "" : "s");
+		return lt_fail(err, LT_ECONF, LT_CLS_CONFIG, "rules.load",
+			"%zu error%s in rule files", n, n == 1 ? "" : "s");
 	}
 	*out = r;
 	return LT_OK;

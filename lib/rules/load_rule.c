@@ -67,8 +67,8 @@ static void put_matcher(
 {
 	static const char *const ops[] = {"=", "!=", "=~", "!~"};
 
-	lt_buf_printf(b, "%s%s%s", b->len > 1 ? "," : "", lt_sym_text(pool, m->name, NULL),
-		ops[m->op]);
+	lt_buf_printf(
+		b, "%s%s%s", b->len > 1 ? "," : "", lt_sym_text(pool, m->name, NULL), ops[m->op]);
 	gofmt_quote(b, m->text, m->text_len);
 }
 
@@ -200,14 +200,13 @@ static struct tmpl **load_templates(const struct where *w, const struct node *ma
 
 /* ---- one rule ---- */
 
-static void check_pairs(const struct where *w, const struct node *map,
-	const struct lt_rule_pair *p, size_t n, const char *what)
+static void check_pairs(const struct where *w, const struct node *map, const struct lt_rule_pair *p,
+	size_t n, const char *what)
 {
 	for (size_t i = 0; i < n; i++) {
 		const struct node *at = load_get(map, p[i].name);
 
-		if (!is_label_name(p[i].name) ||
-			(*what == 'l' && !strcmp(p[i].name, "__name__")))
+		if (!is_label_name(p[i].name) || (*what == 'l' && !strcmp(p[i].name, "__name__")))
 			complain(w, &at->key->pos, "invalid %s name: %.80s", what, p[i].name);
 	}
 }
@@ -280,8 +279,7 @@ static void load_alert(const struct where *w, struct rule *rule, const struct no
 	const struct node *annotations = load_get(n, "annotations");
 
 	check_pairs(w, annotations, rule->pub.annotations, rule->pub.n_annotations, "annotation");
-	rule->label_tmpl =
-		load_templates(w, labels, rule->pub.labels, rule->pub.n_labels, "label");
+	rule->label_tmpl = load_templates(w, labels, rule->pub.labels, rule->pub.n_labels, "label");
 	rule->annotation_tmpl = load_templates(
 		w, annotations, rule->pub.annotations, rule->pub.n_annotations, "annotation");
 	rule->labels_constant = rule->annotations_constant = true;
@@ -295,11 +293,11 @@ static void load_alert(const struct where *w, struct rule *rule, const struct no
 	}
 }
 
-struct rule *load_rule(struct lt_rules *r, struct report *rep, const struct node *n,
-	struct group *g, size_t index)
+struct rule *load_rule(
+	struct lt_rules *r, struct report *rep, const struct node *n, struct group *g, size_t index)
 {
-	static const char *const known[] = {"record", "alert", "expr", "for", "keep_firing_for",
-		"labels", "annotations", NULL};
+	static const char *const known[] = {
+		"record", "alert", "expr", "for", "keep_firing_for", "labels", "annotations", NULL};
 	struct where w = {.r = r, .rep = rep, .g = g, .index = index, .name = ""};
 	size_t errors = rep->n_errors;
 	struct rule *rule;

@@ -2,6 +2,8 @@
 #ifndef LATIDO_RULES_INT_H
 #define LATIDO_RULES_INT_H
 
+#include <string.h>
+
 #include "doc.h"
 #include "latido/rules.h"
 #include "tmpl.h"
@@ -21,14 +23,24 @@
  * test_file.c, test_run.c	--test-rules
  */
 
+/** value_bits() - tells 0 from -0 and one NaN from another. */
+static inline uint64_t value_bits(double v)
+{
+	uint64_t bits;
+
+	memcpy(&bits, &v, sizeof(bits));
+	return bits;
+}
+
 /** struct alert - an alert in its rule's set; heap */
 struct alert {
 	struct lt_alert pub; /* first: what others see */
 	struct alert *next, *prev;
-	bool sent;          /* pub.sent_ms counts */
-	bool in_result;     /* during an evaluation */
+	bool sent;              /* pub.sent_ms counts */
+	bool in_result;         /* during an evaluation */
+	bool old_text;          /* restored or adopted: its annotations are made anew */
 	int64_t grace_until_ms; /* restored: stays as it is until then */
-	void *text;         /* memory of the annotations */
+	void *text;             /* memory of the annotations */
 	/* Series of this alert, made when they are needed: ALERTS by state, ALERTS_FOR_STATE. */
 	const struct lt_labels *series[3];
 };
@@ -68,11 +80,11 @@ struct rule;
 struct made *made_at(struct rule *rule, size_t i);
 
 struct rule {
-	struct lt_rule pub; /* first */
+	struct lt_rule pub;                          /* first */
 	struct tmpl **label_tmpl, **annotation_tmpl; /* of alerts */
-	bool labels_constant;      /* no template in the labels */
-	bool annotations_constant; /* by labels and value: nothing queried */
-	char *error;               /* pub.last_error */
+	bool labels_constant;                        /* no template in the labels */
+	bool annotations_constant;                   /* by labels and value: nothing queried */
+	char *error;                                 /* pub.last_error */
 	struct made *made;
 	size_t n_made;
 	struct series_list before; /* of the previous evaluation */
@@ -83,7 +95,8 @@ struct rule {
 
 struct group {
 	struct lt_rules_group pub; /* first */
-	struct series_list stale;  /* of rules that are gone: marked at the end of the next evaluation */
+	struct series_list
+		stale; /* of rules that are gone: marked at the end of the next evaluation */
 	uint64_t evaluations;
 };
 

@@ -179,6 +179,8 @@ struct tmpl_run {
 	struct lt_buf *out;
 	struct lt_err *err;
 	const struct tnode *at;
+	const struct tnode *words; /* of the call at hand: its arguments ... */
+	const struct tval *args;   /* ... and their values */
 	struct tmpl_var *vars;
 	size_t n_vars, cap_vars;
 	size_t steps, depth;
@@ -215,6 +217,8 @@ struct tmpl_func {
 };
 const struct tmpl_func *tmpl_func_find(const char *name, size_t len);
 
+/** tmpl_at_arg() - what fails now is this argument, one of r->args. */
+void tmpl_at_arg(struct tmpl_run *r, const struct tval *v);
 /** tmpl_arg_string() - false: failed in Go's words */
 bool tmpl_arg_string(struct tmpl_run *r, const struct tval *v);
 struct tval tmpl_string(struct tmpl_run *r, const struct lt_buf *b);

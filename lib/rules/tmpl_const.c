@@ -53,8 +53,7 @@ static long digits(const char *s, const char *end, size_t n, int base)
  * One character of a quoted text as Go's strconv.UnquoteChar.
  * @bytes: at least 4. Return: where the next begins, NULL: not one.
  */
-static const char *unquote_char(
-	const char *s, const char *end, char quote, char *bytes, size_t *n)
+static const char *unquote_char(const char *s, const char *end, char quote, char *bytes, size_t *n)
 {
 	static const char names[] = "abfnrtv\\", values[] = "\a\b\f\n\r\t\v\\";
 	const char *name;
@@ -137,8 +136,8 @@ struct tnode *tparse_char(struct parser *p)
 		size += one;
 	}
 	if (s != end || !size || !lt_utf8_valid(bytes, size))
-		return tparse_fail(p, p->tok.pos, "malformed character constant: %.*s", (int)p->tok.len,
-			p->tok.s);
+		return tparse_fail(p, p->tok.pos, "malformed character constant: %.*s",
+			(int)p->tok.len, p->tok.s);
 	c = (unsigned char)bytes[0];
 	if (size > 1)
 		c &= 0x7f >> size;
@@ -203,4 +202,3 @@ struct tnode *tparse_number(struct parser *p)
 	tparse_advance(p);
 	return n;
 }
-

@@ -7,8 +7,8 @@
 #include "tmpl.h"
 
 /* What Prometheus puts in front of every template; places in messages count with it. */
-#define PREAMBLE                                                             \
-	"{{$labels := .Labels}}{{$externalLabels := .ExternalLabels}}"       \
+#define PREAMBLE                                                       \
+	"{{$labels := .Labels}}{{$externalLabels := .ExternalLabels}}" \
 	"{{$externalURL := .ExternalURL}}{{$value := .Value}}"
 
 enum flow { FLOW_NEXT = 0, FLOW_BREAK, FLOW_CONTINUE, FLOW_STOP };
@@ -52,7 +52,8 @@ static bool may_go_on(struct tmpl_run *r, const struct tnode *n)
 		return false;
 	if (++r->steps > TMPL_MAX_STEPS)
 		fail_at(r, n, "more than %d steps", TMPL_MAX_STEPS);
-	else if (r->out->len > TMPL_MAX_OUTPUT || r->arena->used - r->arena_base > 64u * TMPL_MAX_OUTPUT)
+	else if (r->out->len > TMPL_MAX_OUTPUT ||
+		 r->arena->used - r->arena_base > 64u * TMPL_MAX_OUTPUT)
 		fail_at(r, n, "more than %u bytes of output", TMPL_MAX_OUTPUT);
 	return !r->failed;
 }
@@ -198,6 +199,16 @@ static struct tval eval_pipe(struct tmpl_run *r, const struct tnode *pipe, struc
 
 static struct tval eval_word(struct tmpl_run *r, const struct tnode *n, struct tval dot);
 
+void tmpl_at_arg(struct tmpl_run *r, const struct tval *v)
+{
+	const struct tnode *word = r->words;
+
+	for (const struct tval *a = r->args; word && a < v; a++)
+		word = word->next;
+	if (word)
+		r->at = word;
+}
+
 /* and, or: what comes behind the answer is not evaluated. */
 static bool short_circuit(struct tmpl_run *r, const struct tnode *cmd, struct tval dot,
 	const struct tval *last, struct tval *out)
@@ -217,8 +228,8 @@ static bool short_circuit(struct tmpl_run *r, const struct tnode *cmd, struct tv
 	return true;
 }
 
-static struct tval call(struct tmpl_run *r, const struct tnode *cmd, struct tval dot,
-	const struct tval *last)
+static struct tval call(
+	struct tmpl_run *r, const struct tnode *cmd, struct tval dot, const struct tval *last)
 {
 	const struct tnode *name = cmd->child;
 	const struct tmpl_func *f = name->func;
@@ -240,6 +251,8 @@ static struct tval call(struct tmpl_run *r, const struct tnode *cmd, struct tval
 	if (last)
 		args[i] = *last;
 	r->at = cmd;
+	r->words = name->next;
+	r->args = args;
 	out = f->fn(r, args, n);
 	if (r->failed && r->fail_msg[0] == TMPL_OWN[0]) {
 		/* marked as the function's own error, not one of its arguments */
@@ -298,8 +311,8 @@ static struct tval eval_word(struct tmpl_run *r, const struct tnode *n, struct t
 	}
 }
 
-static struct tval eval_command(struct tmpl_run *r, const struct tnode *cmd, struct tval dot,
-	const struct tval *last)
+static struct tval eval_command(
+	struct tmpl_run *r, const struct tnode *cmd, struct tval dot, const struct tval *last)
 {
 	const struct tnode *first = cmd->child;
 
@@ -432,8 +445,8 @@ static void print(struct tmpl_run *r, const struct tval *v)
 		lt_buf_char(r->out, '{');
 		gofmt_value(r->out, &(struct tval){.kind = TV_LABELS, .map = r->env->labels});
 		lt_buf_char(r->out, ' ');
-		gofmt_value(r->out,
-			&(struct tval){.kind = TV_LABELS, .map = r->env->external_labels});
+		gofmt_value(
+			r->out, &(struct tval){.kind = TV_LABELS, .map = r->env->external_labels});
 		lt_buf_printf(r->out, " %s ", r->env->external_url);
 		gofmt_value(r->out, &f);
 		lt_buf_char(r->out, '}');
@@ -495,8 +508,8 @@ static void put_place(struct lt_buf *out, const struct tmpl *t, const struct tno
 			start = i + 1;
 		}
 	}
-	lt_buf_printf(out, "%s:%zu:%zu", t->name, line,
-		pos - start + (start ? 0 : sizeof(PREAMBLE) - 1));
+	lt_buf_printf(
+		out, "%s:%zu:%zu", t->name, line, pos - start + (start ? 0 : sizeof(PREAMBLE) - 1));
 }
 
 /* The place and its text as it stands in the template. */
@@ -520,7 +533,11 @@ static int report(const struct tmpl_run *r)
 int tmpl_exec(const struct tmpl *t, const struct tmpl_env *env, struct lt_arena *arena,
 	struct lt_buf *out, struct lt_err *err)
 {
-	struct tmpl_run r = {.t = t, .env = env, .arena = arena, .out = out, .err = err,
+	struct tmpl_run r = {.t = t,
+		.env = env,
+		.arena = arena,
+		.out = out,
+		.err = err,
 		.arena_base = arena->used};
 	struct tval dot = {.kind = TV_DATA};
 	size_t len = out->len;

@@ -236,7 +236,10 @@ static void put_int(struct lt_buf *out, const struct flags *f, int64_t v, char v
 	uint64_t u = v < 0 ? -(uint64_t)v : (uint64_t)v;
 	char digits[72];
 	size_t n = sizeof(digits);
-	unsigned base = verb == 'x' || verb == 'X' ? 16 : verb == 'o' || verb == 'O' ? 8 : verb == 'b' ? 2 : 10;
+	unsigned base = verb == 'x' || verb == 'X'   ? 16
+			: verb == 'o' || verb == 'O' ? 8
+			: verb == 'b'                ? 2
+						     : 10;
 	const char *set = verb == 'X' ? "0123456789ABCDEF" : "0123456789abcdef";
 	size_t least = f->has_prec && f->prec >= 0 ? (size_t)f->prec : 0;
 
@@ -374,7 +377,8 @@ static void put_map(struct lt_buf *out, const struct flags *f, const struct tmap
 	lt_buf_char(out, ']');
 }
 
-static void put_struct(struct lt_buf *out, const struct flags *f, const struct tsample *s, char verb)
+static void put_struct(
+	struct lt_buf *out, const struct flags *f, const struct tsample *s, char verb)
 {
 	struct tval v = {.kind = TV_FLOAT, .f = s->v};
 

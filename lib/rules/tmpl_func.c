@@ -16,6 +16,7 @@ bool tmpl_arg_string(struct tmpl_run *r, const struct tval *v)
 {
 	if (v->kind == TV_STRING)
 		return true;
+	tmpl_at_arg(r, v);
 	if (v->kind == TV_NIL)
 		tmpl_fail(r, "invalid value; expected string");
 	else
@@ -27,6 +28,7 @@ static bool arg_kind(struct tmpl_run *r, const struct tval *v, enum tval_kind ki
 {
 	if (v->kind == kind)
 		return true;
+	tmpl_at_arg(r, v);
 	if (v->kind == TV_NIL)
 		tmpl_fail(r, "invalid value; expected %s",
 			tmpl_type_name(&(struct tval){.kind = kind}));
@@ -121,7 +123,9 @@ static int order(struct tmpl_run *r, const struct tval *a)
 		tmpl_fail(r, TMPL_OWN "invalid type for comparison");
 		return 2;
 	}
-	return has_nan(&a[0], &a[1]) ? 2 : compare(&a[0], &a[1]) < 0 ? -1 : compare(&a[0], &a[1]) > 0;
+	return has_nan(&a[0], &a[1])       ? 2
+	       : compare(&a[0], &a[1]) < 0 ? -1
+					   : compare(&a[0], &a[1]) > 0;
 }
 
 static struct tval f_lt(struct tmpl_run *r, const struct tval *a, size_t n)
@@ -397,8 +401,7 @@ static struct tval f_sort_by_label(struct tmpl_run *r, const struct tval *a, siz
 	v = lt_arena_dup(r->arena, from, sizeof(*v) + from->n * sizeof(v->s[0]));
 	/* stable, and bounded by the steps of a run: bottom-up merging */
 	for (size_t width = 1; width < v->n; width *= 2) {
-		struct tvec *next =
-			lt_arena_dup(r->arena, v, sizeof(*v) + v->n * sizeof(v->s[0]));
+		struct tvec *next = lt_arena_dup(r->arena, v, sizeof(*v) + v->n * sizeof(v->s[0]));
 
 		for (size_t lo = 0; lo < v->n; lo += 2 * width) {
 			size_t mid = lo + width < v->n ? lo + width : v->n;

@@ -39,7 +39,9 @@ static bool to_float(struct tmpl_run *r, const struct tval *a, double *v)
 		if (parse_float(a->s, v)) {
 			if (isinf(*v) && !strpbrk(a->s, "iI")) {
 				gofmt_quote(&b, a->s, a->len);
-				tmpl_fail(r, TMPL_OWN "strconv.ParseFloat: parsing %s: value out of range",
+				tmpl_fail(r,
+					TMPL_OWN
+					"strconv.ParseFloat: parsing %s: value out of range",
 					b.data);
 				lt_buf_fini(&b);
 				return false;
@@ -195,7 +197,8 @@ static bool to_time(struct tmpl_run *r, double v, int64_t *ns)
 	double all = v * 1e9;
 	struct lt_buf b = {0};
 
-	if (all > 9223372036854775807.0 || all < -9223372036854775808.0 || all >= 9223372036854775808.0) {
+	if (all > 9223372036854775807.0 || all < -9223372036854775808.0 ||
+		all >= 9223372036854775808.0) {
 		gofmt_float(&b, v, 'g', -1);
 		tmpl_fail(r,
 			TMPL_OWN "%s cannot be represented as a nanoseconds timestamp since it "

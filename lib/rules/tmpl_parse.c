@@ -5,13 +5,12 @@
 
 #include "tmpl_parse.h"
 
-#define MAX_TEXT (64u * 1024)
+#define MAX_TEXT  (64u * 1024)
 /* Words of a command, commands of a pipeline, fields of a chain. */
 #define MAX_WORDS 256
 
 /* Variables that Prometheus defines in front of every template. */
 static const char *const given[] = {"$", "$labels", "$externalLabels", "$externalURL", "$value"};
-
 
 void *tparse_fail(struct parser *p, size_t at, const char *fmt, ...)
 {
@@ -111,8 +110,8 @@ static struct tnode *var_node(struct parser *p)
 	struct tnode *n = tparse_node(p, TN_VAR, p->tok.pos);
 
 	if (!known_var(p, p->tok.s, p->tok.len))
-		return tparse_fail(p, p->tok.pos, "undefined variable \"%.*s\"", (int)p->tok.len,
-			p->tok.s);
+		return tparse_fail(
+			p, p->tok.pos, "undefined variable \"%.*s\"", (int)p->tok.len, p->tok.s);
 	n->text = lt_arena_str(p->arena, p->tok.s, p->tok.len);
 	n->len = p->tok.len;
 	n->end = p->tok.pos + (uint32_t)p->tok.len;
@@ -199,7 +198,8 @@ static struct tnode *parse_term(struct parser *p)
 		return tparse_string(p);
 	case TOK_LPAREN:
 		if (++p->depth > TMPL_MAX_DEPTH)
-			return tparse_fail(p, p->tok.pos, "nested deeper than %d levels", TMPL_MAX_DEPTH);
+			return tparse_fail(
+				p, p->tok.pos, "nested deeper than %d levels", TMPL_MAX_DEPTH);
 		tparse_advance(p);
 		n = parse_pipeline(p, "parenthesized pipeline", TOK_RPAREN);
 		p->depth--;
@@ -265,7 +265,8 @@ static struct tnode *parse_command(struct parser *p)
 		if (p->failed)
 			return NULL;
 		if (cmd->n == MAX_WORDS)
-			return tparse_fail(p, p->tok.pos, "more than %d words in a command", MAX_WORDS);
+			return tparse_fail(
+				p, p->tok.pos, "more than %d words in a command", MAX_WORDS);
 		if (operand)
 			add_child(cmd, operand);
 		if (is(p, TOK_SPACE))
@@ -352,8 +353,8 @@ static struct tnode *parse_pipeline(struct parser *p, const char *where, enum to
 		if (stage > MAX_WORDS)
 			return tparse_fail(p, cmd->pos, "more than %d commands", MAX_WORDS);
 		if (stage > 1 && !executable(cmd->child))
-			return tparse_fail(p, cmd->pos, "non executable command in pipeline stage %u",
-				stage);
+			return tparse_fail(
+				p, cmd->pos, "non executable command in pipeline stage %u", stage);
 		if (cmd->n == 1 && cmd->child->kind == TN_NIL)
 			return tparse_fail(p, cmd->pos, "nil is not a command");
 		add_child(pipe, cmd);
@@ -524,8 +525,8 @@ int tmpl_parse(struct lt_arena *arena, const char *name, const char *text, size_
 	p.t->text = lt_arena_str(arena, text, len);
 	*at = 0;
 	if (len > MAX_TEXT)
-		return lt_fail(err, LT_EINVAL, LT_CLS_CONFIG, "template",
-			"longer than %u bytes", MAX_TEXT);
+		return lt_fail(err, LT_EINVAL, LT_CLS_CONFIG, "template", "longer than %u bytes",
+			MAX_TEXT);
 	p.lex = (struct lexer){.text = p.t->text, .len = len};
 	for (size_t i = 0; i < LT_ARRAY_LEN(given); i++)
 		declare(&p, given[i]);

@@ -76,8 +76,8 @@ static const char *text_of(struct lt_arena *arena, const struct tnode *n)
 }
 
 /* x | printf "..." : the format alone counts. */
-static const char *text_before(struct lt_arena *arena, const struct tnode *pipe,
-	const struct tnode *query)
+static const char *text_before(
+	struct lt_arena *arena, const struct tnode *pipe, const struct tnode *query)
 {
 	const struct tnode *c = pipe->child;
 

@@ -153,12 +153,13 @@ static bool regex_open(struct tmpl_run *r, struct regex *re, const struct tval *
 	int code;
 
 	re->code = pcre2_compile((PCRE2_SPTR)pattern->s, pattern->len,
-		PCRE2_UTF | PCRE2_MATCH_INVALID_UTF | PCRE2_DOLLAR_ENDONLY | PCRE2_NEVER_BACKSLASH_C,
+		PCRE2_UTF | PCRE2_MATCH_INVALID_UTF | PCRE2_DOLLAR_ENDONLY |
+			PCRE2_NEVER_BACKSLASH_C,
 		&code, &at, NULL);
 	if (!re->code) {
 		pcre2_get_error_message(code, why, sizeof(why));
-		tmpl_fail(r, TMPL_OWN "error parsing regexp: %s: `%.100s`", (char *)why,
-			pattern->s);
+		tmpl_fail(
+			r, TMPL_OWN "error parsing regexp: %s: `%.100s`", (char *)why, pattern->s);
 		return false;
 	}
 	re->data = pcre2_match_data_create_from_pattern(re->code, NULL);
