@@ -36,7 +36,7 @@ ifeq ($(WERROR),1)
 WARN += -Werror
 endif
 ALL_CFLAGS = -std=gnu17 $(WARN) $(CFLAGS) $(SANFLAGS) -pthread -fno-common
-LDLIBS := -Wl,--as-needed -lpaho-mqtt3as -levent_core -levent_extra -levent_pthreads -lhiredis -lpq -lrdkafka -lyaml \
+LDLIBS := -Wl,--as-needed -lpaho-mqtt3as -levent_core -levent_extra -levent_pthreads -levent_openssl -lssl -lcrypto -lsodium -lhiredis -lpq -lrdkafka -lyaml \
 	-lxxhash -lpcre2-8 -lm -pthread
 # lib/core/tsan_c11.c, which only librdkafka refers to.
 ifeq ($(SANITIZE),thread)
@@ -47,12 +47,13 @@ CPPFLAGS += -isystem $(PGINCLUDE)
 
 Q := $(if $(V),,@)
 
-PROGS := latido-agent latido-bridge latido-load latido-hot latido-store latido
+PROGS := latido-agent latido-bridge latido-load latido-hot latido-store latido-live latido
 latido-agent_MAIN := producers/agent/main.c
 latido-load_MAIN := producers/load/main.c
 latido-hot_MAIN := consumers/hot/main.c
 latido-store_MAIN := consumers/store/main.c
 latido-alert_MAIN := consumers/alert/main.c
+latido-live_MAIN := consumers/live/main.c
 latido-bridge_MAIN := producers/bridge/main.c
 latido_MAIN := consumers/cli/main.c
 
@@ -70,7 +71,7 @@ TOOL_SRCS := $(wildcard tests/tools/*.c)
 FUZZ_SRCS := $(wildcard tests/fuzz/*_fuzz.c)
 
 objs = $(patsubst %.S,$(B)/%.o,$(patsubst %.c,$(B)/%.o,$(1)))
-LIB_OBJS := $(call objs,$(LIB_SRCS) $(ASM_SRCS))
+LIB_OBJS := $(call objs,$(LIB_SRCS) $(ASM_SRCS)) $(B)/gen/web_assets.o
 ARCHIVE := $(B)/liblatido.a
 # An archive too, so that a test links only the helpers that it uses.
 SUPPORT := $(B)/libsupport.a
@@ -97,6 +98,20 @@ $(B)/%.o: %.c
 $(B)/%.o: %.S
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CPPFLAGS) -c -o $@ $<
+
+# The live view's page: what consumers/live/web builds, or else the plain one beside the server.
+-include consumers/live/web/rules.mk
+WEB_STAMP := $(if $(wildcard consumers/live/web/rules.mk),$(O)/web/.stamp)
+WEB_DIR := $(if $(WEB_STAMP),$(O)/web,consumers/live/builtin)
+$(O)/gen/web_assets.c: infra/web/embed.sh $(WEB_STAMP) $(wildcard consumers/live/builtin/*)
+	@mkdir -p $(@D)
+	$(Q)infra/web/embed.sh $(WEB_DIR) > $@
+$(B)/gen/web_assets.o: $(O)/gen/web_assets.c
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CPPFLAGS) -I. $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
+$(O)/fuzz/gen/web_assets.o: $(O)/gen/web_assets.c
+	@mkdir -p $(@D)
+	$(Q)$(CLANG) $(CPPFLAGS) -I. -std=gnu17 -O1 -g -c -o $@ $<
 
 EMBEDDED := $(wildcard schemas/sql/*.sql schemas/redis/*.lua)
 $(patsubst %.S,$(B)/%.o,$(ASM_SRCS)) $(patsubst %.S,$(O)/fuzz/%.o,$(ASM_SRCS)): $(EMBEDDED)
@@ -138,7 +153,7 @@ $(B)/bench/%: $(B)/tests/bench/%.o $(SUPPORT) $(ARCHIVE)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(ALL_CFLAGS) -o $@ $^ $(LDLIBS) -lcmocka
 
-FUZZ_LIB_OBJS := $(patsubst %.c,$(FB)/%.o,$(LIB_SRCS)) $(patsubst %.S,$(FB)/%.o,$(ASM_SRCS))
+FUZZ_LIB_OBJS := $(patsubst %.c,$(FB)/%.o,$(LIB_SRCS)) $(patsubst %.S,$(FB)/%.o,$(ASM_SRCS)) $(FB)/gen/web_assets.o
 $(FB)/%.o: %.c
 	@mkdir -p $(@D)
 	$(Q)$(CLANG) $(CPPFLAGS) -std=gnu17 -O1 -g $(FUZZ_FLAGS) -pthread -MMD -MP -c -o $@ $<

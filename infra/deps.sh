@@ -13,7 +13,7 @@ set -eu
 
 build="gcc libc6-dev make git pkg-config scdoc
 	libpaho-mqtt-dev libhiredis-dev libpq-dev librdkafka-dev libyaml-dev libevent-dev
-	libxxhash-dev libpcre2-dev"
+	libxxhash-dev libsodium-dev libssl-dev libpcre2-dev"
 demo="mosquitto mosquitto-clients redis-server postgresql-15 python3"
 test="libcmocka-dev clang-14 libclang-rt-14-dev clang-format-14 clang-tidy-14 shellcheck yamllint
 	prometheus prometheus-node-exporter protobuf-compiler

@@ -16,7 +16,7 @@
 struct node {
 	char source[LT_SOURCE_MAX + 1];
 	char last_id[64]; /* of its window, "" = nothing read yet */
-	struct fleet_sample sample;
+	struct lt_fleet_sample sample;
 	int64_t seen_ms, read_seen_ms; /* now, and when its window was last read */
 	bool present;
 	bool readable; /* its name is one that latido-hot can have written */
@@ -121,7 +121,7 @@ static void see(struct fleet *f, size_t known, const char *name, size_t len, con
 		node = &f->nodes[f->n++];
 		*node = (struct node){.readable = lt_source_valid(name, len)};
 		memcpy(node->source, key.source, len + 1);
-		fleet_sample_init(&node->sample);
+		lt_fleet_sample_init(&node->sample);
 	}
 	node->seen_ms = (int64_t)strtod(score, NULL);
 	node->present = true;
@@ -193,7 +193,7 @@ static void read_entry(struct fleet *f, struct node *node, const char *packed, s
 	if (rc != LT_OK)
 		return;
 	for (const struct lt_event *e = events; e; e = e->next)
-		fleet_sample_add(&node->sample, e);
+		lt_fleet_sample_add(&node->sample, e);
 	lt_events_release(events);
 }
 
@@ -281,7 +281,7 @@ static void fill(const struct fleet *f, struct fleet_table *out)
 			.load1 = node->sample.load1,
 		};
 		memcpy(row->source, node->source, sizeof(row->source));
-		row->state = fleet_state_of(row->age_s, node->sample.interval_ms);
+		row->state = lt_fleet_state_of(row->age_s, node->sample.interval_ms);
 	}
 }
 

@@ -4,19 +4,17 @@
 
 #include "latido/config.h"
 #include "latido/event.h"
+#include "latido/fleet.h"
 
 /*
  * All sources as Redis shows them (schemas/redis/README.md): who was seen when, and what the newest
  * events of each window say. Rates come from the counters of two events. One thread at a time.
  */
 
-enum fleet_state { FLEET_LIVE = 0, FLEET_LATE, FLEET_STALE };
-const char *fleet_state_word(enum fleet_state s);
-
 /** struct fleet_row - one source; NaN = not known */
 struct fleet_row {
 	char source[LT_SOURCE_MAX + 1];
-	enum fleet_state state;
+	enum lt_fleet_state state;
 	int64_t seen_ms;
 	double age_s;
 	double cpu_pct, mem_pct, disk_pct; /* used */
@@ -49,27 +47,5 @@ int fleet_refresh(struct fleet *f, struct fleet_table *out, struct lt_err *err) 
 void fleet_table_fini(struct fleet_table *t);
 /** fleet_interrupt() - make a blocked fleet_refresh() return; any thread. */
 void fleet_interrupt(struct fleet *f);
-
-/* ---- fleet_sample.c: what one event says ---- */
-
-/** struct fleet_counters - of one instant, to be compared with those of another */
-struct fleet_counters {
-	bool any;
-	int64_t time_ns;
-	double a, b; /* CPU: idle and total seconds; network: received and transmitted bytes */
-};
-
-/** struct fleet_sample - what is remembered of one source */
-struct fleet_sample {
-	struct fleet_counters cpu, net;
-	double cpu_pct, mem_pct, disk_pct, rx_bytes_s, tx_bytes_s, load1;
-	uint32_t interval_ms; /* shortest of its streams' */
-};
-
-void fleet_sample_init(struct fleet_sample *s);
-/** fleet_sample_add() - take over what @e says; parses names once for each shape. */
-void fleet_sample_add(struct fleet_sample *s, const struct lt_event *e);
-/** fleet_state_of() - by the age of the newest event. */
-enum fleet_state fleet_state_of(double age_s, uint32_t interval_ms);
 
 #endif

@@ -61,8 +61,8 @@ static void put_json(const struct fleet_table *t, struct lt_buf *out)
 		lt_rfc3339_format(r->seen_ms * LT_NS_PER_MS, 3, seen);
 		lt_buf_str(out, i ? ",\n {\"source\":" : "\n {\"source\":");
 		lt_buf_json_str(out, r->source, strlen(r->source));
-		lt_buf_printf(
-			out, ",\"state\":\"%s\",\"seen\":\"%s\"", fleet_state_word(r->state), seen);
+		lt_buf_printf(out, ",\"state\":\"%s\",\"seen\":\"%s\"",
+			lt_fleet_state_word(r->state), seen);
 		for (size_t k = 0; k < LT_ARRAY_LEN(numbers); k++) {
 			lt_buf_printf(out, ",\"%s\":", numbers[k].name);
 			if (isfinite(number(r, k)))
@@ -110,7 +110,7 @@ static void put_csv(const struct fleet_table *t, struct lt_buf *out)
 
 		put_csv_text(r->source, out);
 		lt_rfc3339_format(r->seen_ms * LT_NS_PER_MS, 3, seen);
-		lt_buf_printf(out, ",%s,%s", fleet_state_word(r->state), seen);
+		lt_buf_printf(out, ",%s,%s", lt_fleet_state_word(r->state), seen);
 		for (size_t k = 0; k < LT_ARRAY_LEN(numbers); k++) {
 			lt_buf_char(out, ',');
 			if (isfinite(number(r, k)))

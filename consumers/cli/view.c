@@ -189,10 +189,10 @@ static const char *colour_of(const struct fleet_row *r, enum view_column c)
 	switch (c) {
 	case VIEW_STATE:
 	case VIEW_AGE:
-		return r->state == FLEET_STALE  ? red
-		       : r->state == FLEET_LATE ? yellow
-		       : c == VIEW_STATE        ? green
-						: NULL;
+		return r->state == LT_FLEET_STALE  ? red
+		       : r->state == LT_FLEET_LATE ? yellow
+		       : c == VIEW_STATE           ? green
+						   : NULL;
 	case VIEW_CPU:
 	case VIEW_MEM:
 		break;
@@ -213,7 +213,7 @@ static void cell_text(const struct fleet_row *r, enum view_column c, struct lt_b
 		lt_buf_str(out, r->source);
 		break;
 	case VIEW_STATE:
-		lt_buf_str(out, fleet_state_word(r->state));
+		lt_buf_str(out, lt_fleet_state_word(r->state));
 		break;
 	case VIEW_CPU:
 	case VIEW_MEM:
@@ -265,8 +265,8 @@ void view_summary(const struct fleet_table *t, struct lt_buf *out)
 	for (size_t i = 0; i < t->n; i++)
 		count[t->rows[i].state]++;
 	lt_buf_printf(out, "%zu %s: %zu live, %zu late, %zu stale", t->n,
-		t->n == 1 ? "source" : "sources", count[FLEET_LIVE], count[FLEET_LATE],
-		count[FLEET_STALE]);
+		t->n == 1 ? "source" : "sources", count[LT_FLEET_LIVE], count[LT_FLEET_LATE],
+		count[LT_FLEET_STALE]);
 	if (t->left_out)
 		lt_buf_printf(out, " (%zu more not shown)", t->left_out);
 }

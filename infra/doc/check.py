@@ -20,7 +20,8 @@ import subprocess
 import sys
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-PROGRAMS = ("latido", "latido-agent", "latido-alert", "latido-bridge", "latido-hot", "latido-load", "latido-store")
+PROGRAMS = ("latido", "latido-agent", "latido-alert", "latido-bridge", "latido-hot",
+            "latido-live", "latido-load", "latido-store")
 GENERATED = {"latido.yaml.5.scd": "docs/man/latido.yaml.5.scd", "latido.yaml": "infra/latido.yaml"}
 OPTION = re.compile(r"(?<![\w-])(--[a-z][a-z0-9-]*|-[A-Za-z])(?![\w-])")
 KEY = re.compile(r"(?<![\w/.-])([a-z]+\.[a-z_]+(?:\.[a-z_]+)*)(?![\w/(-])")

@@ -12,6 +12,7 @@ static const struct lt_conf_section *const sections[] = {
 	&lt_store_section,
 	&lt_alert_section,
 	&lt_bridge_section,
+	&lt_live_section,
 };
 
 const struct lt_conf_schema lt_config_schema = {

@@ -16,6 +16,7 @@ extern const struct lt_conf_section lt_hot_section;
 extern const struct lt_conf_section lt_store_section;
 extern const struct lt_conf_section lt_alert_section;
 extern const struct lt_conf_section lt_bridge_section;
+extern const struct lt_conf_section lt_live_section;
 
 #define KEY(type, name, field, def, ...)                                                \
 	{                                                                               \

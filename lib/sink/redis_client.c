@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <hiredis/hiredis.h>
 #include <inttypes.h>
+#include <poll.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -432,6 +433,35 @@ int lt_redis_read(struct lt_redis *r, struct lt_reply **out, struct lt_err *err)
 	r->unsent = 0;
 	*out = reply;
 	return LT_OK;
+}
+
+int lt_redis_wait(struct lt_redis *r, int64_t timeout_ms, struct lt_reply **out, struct lt_err *err)
+{
+	struct pollfd pfd = {.fd = r->ctx ? r->ctx->fd : -1, .events = POLLIN};
+	void *reply = NULL;
+	int n, done = 0;
+
+	*out = NULL;
+	if (!r->ctx)
+		return lt_fail(err, LT_EIO, LT_CLS_RETRY, "redis.read", "Redis %s: not connected",
+			r->where);
+	errno = 0;
+	while (!done)
+		if (redisBufferWrite(r->ctx, &done) != REDIS_OK)
+			return io_fail(r, "redis.send", err);
+	r->unsent = 0;
+	if (redisGetReplyFromReader(r->ctx, &reply) != REDIS_OK)
+		return io_fail(r, "redis.read", err);
+	if (!reply) {
+		n = poll(&pfd, 1, (int)timeout_ms);
+		if (n == 0 || (n < 0 && errno == EINTR))
+			return LT_EAGAIN;
+		if (n < 0 || redisBufferRead(r->ctx) != REDIS_OK ||
+			redisGetReplyFromReader(r->ctx, &reply) != REDIS_OK)
+			return io_fail(r, "redis.read", err);
+	}
+	*out = reply;
+	return reply ? LT_OK : LT_EAGAIN;
 }
 
 int lt_redis_call(

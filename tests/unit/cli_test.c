@@ -171,7 +171,7 @@ static void add_devices(struct lt_snapshot *s, const char *name, double v)
 		lt_snapshot_row(s, &devices[i], i % 2 ? v / 2 : 1e6 * v);
 }
 
-static void feed(struct fleet_sample *sample, struct lt_shapes *shapes, const struct reading *r)
+static void feed(struct lt_fleet_sample *sample, struct lt_shapes *shapes, const struct reading *r)
 {
 	static const char *const keys[] = {"cpu", "mode"};
 	static const char *const idle[] = {"0", "idle"}, *const user[] = {"0", "user"};
@@ -194,7 +194,7 @@ static void feed(struct fleet_sample *sample, struct lt_shapes *shapes, const st
 	e.time_ns = r->time_ms * LT_NS_PER_MS;
 	e.shape = lt_shapes_intern(shapes, e.shape->bytes, e.shape->size, NULL);
 	assert_non_null(e.shape);
-	fleet_sample_add(sample, &e);
+	lt_fleet_sample_add(sample, &e);
 	lt_shape_put(e.shape);
 	lt_snapshot_free(s);
 }
@@ -204,10 +204,10 @@ static void feed(struct fleet_sample *sample, struct lt_shapes *shapes, const st
 static void test_sample(void **state)
 {
 	struct lt_shapes *shapes = lt_shapes_new(1 << 20, 100);
-	struct fleet_sample s;
+	struct lt_fleet_sample s;
 
 	(void)state;
-	fleet_sample_init(&s);
+	lt_fleet_sample_init(&s);
 	feed(&s, shapes, &(struct reading){100, 50, 1000, 500, 10000});
 	/* Rates need a second reading. */
 	assert_true(isnan(s.cpu_pct) && isnan(s.rx_bytes_s) && isnan(s.tx_bytes_s));
@@ -237,20 +237,20 @@ static void test_sample(void **state)
 static void test_state(void **state)
 {
 	(void)state;
-	assert_int_equal(fleet_state_of(4.9, 1000), FLEET_LIVE);
-	assert_int_equal(fleet_state_of(5.1, 1000), FLEET_LATE);
-	assert_int_equal(fleet_state_of(15.1, 1000), FLEET_STALE);
-	assert_int_equal(fleet_state_of(24, 10000), FLEET_LIVE);
-	assert_int_equal(fleet_state_of(26, 10000), FLEET_LATE);
-	assert_int_equal(fleet_state_of(51, 10000), FLEET_STALE);
-	assert_int_equal(fleet_state_of(59, 0), FLEET_LIVE);
-	assert_int_equal(fleet_state_of(61, 0), FLEET_LATE);
-	assert_int_equal(fleet_state_of(301, 0), FLEET_STALE);
+	assert_int_equal(lt_fleet_state_of(4.9, 1000), LT_FLEET_LIVE);
+	assert_int_equal(lt_fleet_state_of(5.1, 1000), LT_FLEET_LATE);
+	assert_int_equal(lt_fleet_state_of(15.1, 1000), LT_FLEET_STALE);
+	assert_int_equal(lt_fleet_state_of(24, 10000), LT_FLEET_LIVE);
+	assert_int_equal(lt_fleet_state_of(26, 10000), LT_FLEET_LATE);
+	assert_int_equal(lt_fleet_state_of(51, 10000), LT_FLEET_STALE);
+	assert_int_equal(lt_fleet_state_of(59, 0), LT_FLEET_LIVE);
+	assert_int_equal(lt_fleet_state_of(61, 0), LT_FLEET_LATE);
+	assert_int_equal(lt_fleet_state_of(301, 0), LT_FLEET_STALE);
 }
 
 /* ---- rows ---- */
 
-static struct fleet_row row(const char *source, enum fleet_state state, double cpu, double age)
+static struct fleet_row row(const char *source, enum lt_fleet_state state, double cpu, double age)
 {
 	struct fleet_row r = {.state = state,
 		.age_s = age,
@@ -267,9 +267,9 @@ static struct fleet_row row(const char *source, enum fleet_state state, double c
 
 static void check_order(enum view_column by, bool reverse, const char *want)
 {
-	struct fleet_row rows[] = {row("a", FLEET_LIVE, 10, 1), row("b", FLEET_STALE, NAN, 100),
-		row("c", FLEET_LIVE, 90, 2), row("d", FLEET_LATE, 20, 7),
-		row("e", FLEET_LIVE, 90, 0)};
+	struct fleet_row rows[] = {row("a", LT_FLEET_LIVE, 10, 1),
+		row("b", LT_FLEET_STALE, NAN, 100), row("c", LT_FLEET_LIVE, 90, 2),
+		row("d", LT_FLEET_LATE, 20, 7), row("e", LT_FLEET_LIVE, 90, 0)};
 	char got[LT_ARRAY_LEN(rows) + 1] = "";
 
 	view_sort(rows, LT_ARRAY_LEN(rows), by, reverse);
@@ -293,7 +293,7 @@ static void test_order(void **state)
 
 static void test_columns_by_width(void **state)
 {
-	struct fleet_row r = row("a-rather-long-name-of-a-source", FLEET_LATE, 12.34, 7);
+	struct fleet_row r = row("a-rather-long-name-of-a-source", LT_FLEET_LATE, 12.34, 7);
 	struct view_layout l = {0};
 	struct lt_buf b = {0};
 
@@ -322,7 +322,7 @@ static void test_columns_by_width(void **state)
 
 static void test_hostile_name_in_a_row(void **state)
 {
-	struct fleet_row r = row("\033]0;owned\a\033[2J", FLEET_LIVE, 1, 1);
+	struct fleet_row r = row("\033]0;owned\a\033[2J", LT_FLEET_LIVE, 1, 1);
 	struct view_layout l = {.colour = true};
 	struct lt_buf b = {0};
 

@@ -184,6 +184,37 @@ struct lt_bridge_conf {
 	int64_t drain_timeout_ms;
 };
 
+enum lt_live_auth { LT_LIVE_PASSWORD = 0, LT_LIVE_NONE };
+
+struct lt_live_conf {
+	char *admin;
+	char *listen;
+	struct {
+		char *cert_file; /* both empty: no TLS */
+		char *key_file;
+	} tls;
+	int auth; /* enum lt_live_auth */
+	char *users_file;
+	char *sessions_file; /* empty: sessions end with the process */
+	int64_t session_expire_ms;
+	int64_t login_attempts;
+	int64_t login_window_ms;
+	struct lt_conf_list origins; /* beside the address itself, "https://latido.example" */
+	struct lt_conf_list proxies; /* addresses */
+	char *title;
+	char *alertmanager_url;
+	int language;
+	int64_t max_clients;
+	int64_t flush_ms;
+	int64_t client_queue_bytes;
+	int64_t stall_ms;
+	int64_t resume_ms;
+	int64_t resume_bytes;
+	int64_t workers;
+	int64_t query_timeout_ms;
+	int64_t drain_timeout_ms;
+};
+
 struct lt_config {
 	struct lt_log_conf log;
 	struct lt_bus_conf bus;
@@ -195,6 +226,7 @@ struct lt_config {
 	struct lt_store_conf store;
 	struct lt_alert_conf alert;
 	struct lt_bridge_conf bridge;
+	struct lt_live_conf live;
 };
 
 extern const struct lt_conf_schema lt_config_schema;

@@ -91,6 +91,14 @@ void lt_reply_free(struct lt_reply *r);
  * Return: LT_OK with *out to be freed; LT_EIO or LT_ETIMEOUT (RETRY).
  */
 int lt_redis_read(struct lt_redis *r, struct lt_reply **out, struct lt_err *err) LT_MUST_CHECK;
+/**
+ * lt_redis_wait() - the next reply if it comes within @timeout_ms: for subscriptions
+ *
+ * Sends what is unsent first. Return: LT_OK with *out to be freed; LT_EAGAIN: none yet; LT_EIO (RETRY):
+ * the connection is closed.
+ */
+int lt_redis_wait(struct lt_redis *r, int64_t timeout_ms, struct lt_reply **out,
+	struct lt_err *err) LT_MUST_CHECK;
 /** lt_redis_call() - append and read; an error reply is a failure. @out may be NULL. */
 int lt_redis_call(struct lt_redis *r, const struct lt_redis_cmd *c, struct lt_reply **out,
 	struct lt_err *err) LT_MUST_CHECK;

@@ -15,6 +15,7 @@
 #define LT_REDIS_WINDOW "latido:window:" /* <source> */
 #define LT_REDIS_LIVE   "latido:live:"   /* <source> */
 #define LT_REDIS_SHAPE  "latido:shape:"  /* <hash as 16 hex digits> */
+#define LT_REDIS_ALERTS "latido:alerts"
 
 /* Of latido-alert. */
 #define LT_REDIS_ALERTS          "latido:alerts"          /* fingerprint: active alert */

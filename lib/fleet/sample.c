@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-#include "fleet.h"
+#include "latido/fleet.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -17,9 +18,11 @@ struct filesystem {
 
 /* Where in a shape's values the interesting ones are. */
 struct view {
-	uint32_t *cpu_idle, *cpu_busy, *rx, *tx;
-	uint32_t n_cpu_idle, n_cpu_busy, n_rx, n_tx;
-	uint32_t mem_total, mem_available, load1;
+	uint32_t *cpu_idle, *cpu_busy, *rx, *tx, *io_read, *io_write;
+	uint32_t n_cpu_idle, n_cpu_busy, n_rx, n_tx, n_io_read, n_io_write;
+	uint32_t mem_total, mem_available, load1, boot_time;
+	const struct lt_series *uname, *os; /* their labels tell */
+	bool is_node;
 	struct filesystem *fs;
 	uint32_t n_fs;
 };
@@ -94,8 +97,24 @@ static void add_filesystem(struct view *v, const struct lt_series *s, uint32_t i
 	memcpy((char *)fs + member, &i, sizeof(i));
 }
 
+/* Partitions and what lies on other disks would be counted twice. */
+static bool is_whole_disk(const char *device)
+{
+	static const char *const layers[] = {"loop", "ram", "zram", "dm-", "md", "sr", "fd"};
+	size_t n = strlen(device);
+
+	for (size_t i = 0; i < LT_ARRAY_LEN(layers); i++)
+		if (starts(device, layers[i]))
+			return false;
+	if (starts(device, "nvme") || starts(device, "mmcblk"))
+		return !strchr(device + 4, 'p');
+	return n && (device[n - 1] < '0' || device[n - 1] > '9');
+}
+
 static void add_series(struct view *v, const struct lt_series *s, uint32_t i)
 {
+	if (starts(s->name, "node_"))
+		v->is_node = true;
 	if (!strcmp(s->name, "node_cpu_seconds_total")) {
 		if (!strcmp(label(s, "mode"), "idle"))
 			add(&v->cpu_idle, &v->n_cpu_idle, i);
@@ -107,6 +126,18 @@ static void add_series(struct view *v, const struct lt_series *s, uint32_t i)
 	} else if (!strcmp(s->name, "node_network_transmit_bytes_total")) {
 		if (!is_virtual(label(s, "device")))
 			add(&v->tx, &v->n_tx, i);
+	} else if (!strcmp(s->name, "node_disk_read_bytes_total")) {
+		if (is_whole_disk(label(s, "device")))
+			add(&v->io_read, &v->n_io_read, i);
+	} else if (!strcmp(s->name, "node_disk_written_bytes_total")) {
+		if (is_whole_disk(label(s, "device")))
+			add(&v->io_write, &v->n_io_write, i);
+	} else if (!strcmp(s->name, "node_boot_time_seconds")) {
+		v->boot_time = i;
+	} else if (!strcmp(s->name, "node_uname_info")) {
+		v->uname = s;
+	} else if (!strcmp(s->name, "node_os_info")) {
+		v->os = s;
 	} else if (!strcmp(s->name, "node_memory_MemTotal_bytes")) {
 		v->mem_total = i;
 	} else if (!strcmp(s->name, "node_memory_MemAvailable_bytes")) {
@@ -130,6 +161,8 @@ static void view_free(void *user)
 	free(v->cpu_busy);
 	free(v->rx);
 	free(v->tx);
+	free(v->io_read);
+	free(v->io_write);
 	free(v->fs);
 	free(v);
 }
@@ -141,7 +174,7 @@ static const struct view *view_of(struct lt_shape *shape)
 	if (v)
 		return v;
 	v = lt_calloc(1, sizeof(*v));
-	v->mem_total = v->mem_available = v->load1 = NONE;
+	v->mem_total = v->mem_available = v->load1 = v->boot_time = NONE;
 	for (uint32_t i = 0; i < shape->n_series; i++)
 		add_series(v, &shape->series[i], i);
 	shape->user = v;
@@ -170,7 +203,7 @@ static double at(const struct lt_event *e, uint32_t i)
  * Seconds since the counters in @c, 0 when they cannot be compared (the first ones, a reset, too
  * close); @c becomes the new ones unless they are too close.
  */
-static double advance(struct fleet_counters *c, struct fleet_counters *old,
+static double advance(struct lt_fleet_counters *c, struct lt_fleet_counters *old,
 	const struct lt_event *e, double a, double b)
 {
 	double s;
@@ -179,7 +212,7 @@ static double advance(struct fleet_counters *c, struct fleet_counters *old,
 	s = old->any ? (double)(e->time_ns - old->time_ns) / 1e9 : 0;
 	if (old->any && s >= 0 && s < MIN_DISTANCE_S)
 		return 0;
-	*c = (struct fleet_counters){true, e->time_ns, a, b};
+	*c = (struct lt_fleet_counters){true, e->time_ns, a, b};
 	if (!old->any || s < 0 || a < old->a || b < old->b)
 		return 0;
 	return s;
@@ -196,20 +229,61 @@ static double used_pct(const struct lt_event *e, const struct filesystem *fs)
 	return used + avail > 0 ? 100 * used / (used + avail) : NAN;
 }
 
-void fleet_sample_init(struct fleet_sample *s)
+void lt_fleet_sample_init(struct lt_fleet_sample *s)
 {
-	*s = (struct fleet_sample){.cpu_pct = NAN,
+	*s = (struct lt_fleet_sample){.cpu_pct = NAN,
 		.mem_pct = NAN,
 		.disk_pct = NAN,
 		.rx_bytes_s = NAN,
 		.tx_bytes_s = NAN,
-		.load1 = NAN};
+		.io_bytes_s = NAN,
+		.load1 = NAN,
+		.boot_time_s = NAN,
+		.memory_bytes = NAN,
+		.main = NAN};
 }
 
-void fleet_sample_add(struct fleet_sample *s, const struct lt_event *e)
+static void copy_label(char out[LT_FLEET_LABEL_MAX], const char *value)
+{
+	size_t n = strnlen(value, LT_FLEET_LABEL_MAX - 1);
+
+	while (n && ((unsigned char)value[n] & 0xc0) == 0x80) /* not in the middle of a character */
+		n--;
+	memcpy(out, value, n);
+	out[n] = '\0';
+}
+
+/* What hardly ever changes. */
+static void add_facts(struct lt_fleet_sample *s, const struct view *v, const struct lt_event *e)
+{
+	s->is_node |= v->is_node;
+	if (v->uname) {
+		copy_label(s->release, label(v->uname, "release"));
+		copy_label(s->machine, label(v->uname, "machine"));
+	}
+	if (v->os)
+		copy_label(s->os, label(v->os, "pretty_name"));
+	if (v->boot_time != NONE)
+		s->boot_time_s = at(e, v->boot_time);
+	if (v->mem_total != NONE)
+		s->memory_bytes = at(e, v->mem_total);
+	if (v->n_cpu_idle)
+		s->cpus = v->n_cpu_idle;
+	/* A device: the series that it began with, and another one only when that never comes. */
+	if (!s->is_node && e->n &&
+		(!*s->main_series || !strncmp(s->main_series, e->shape->series[0].text,
+					     sizeof(s->main_series) - 1))) {
+		if (!*s->main_series)
+			snprintf(s->main_series, sizeof(s->main_series), "%s",
+				e->shape->series[0].text);
+		s->main = lt_event_value(e, 0);
+	}
+}
+
+void lt_fleet_sample_add(struct lt_fleet_sample *s, const struct lt_event *e)
 {
 	const struct view *v = view_of(e->shape);
-	struct fleet_counters old;
+	struct lt_fleet_counters old;
 	double seconds, worst = NAN;
 
 	if (e->interval_ms && (!s->interval_ms || e->interval_ms < s->interval_ms))
@@ -231,6 +305,15 @@ void fleet_sample_add(struct fleet_sample *s, const struct lt_event *e)
 			s->tx_bytes_s = (tx - old.b) / seconds;
 		}
 	}
+	if (v->n_io_read && v->n_io_write) {
+		double read = sum(e, v->io_read, v->n_io_read);
+		double written = sum(e, v->io_write, v->n_io_write);
+
+		seconds = advance(&s->io, &old, e, read, written);
+		if (seconds > 0)
+			s->io_bytes_s = (read + written - old.a - old.b) / seconds;
+	}
+	add_facts(s, v, e);
 	if (at(e, v->mem_total) > 0 && !isnan(at(e, v->mem_available)))
 		s->mem_pct = 100 * (1 - at(e, v->mem_available) / at(e, v->mem_total));
 	if (v->load1 != NONE)
@@ -241,14 +324,14 @@ void fleet_sample_add(struct fleet_sample *s, const struct lt_event *e)
 		s->disk_pct = worst;
 }
 
-const char *fleet_state_word(enum fleet_state s)
+const char *lt_fleet_state_word(enum lt_fleet_state s)
 {
 	static const char *const words[] = {"live", "late", "stale"};
 
 	return words[s];
 }
 
-enum fleet_state fleet_state_of(double age_s, uint32_t interval_ms)
+enum lt_fleet_state lt_fleet_state_of(double age_s, uint32_t interval_ms)
 {
 	/* Who announces no interval may be silent for a while. */
 	double late = 60, stale = 300;
@@ -257,5 +340,5 @@ enum fleet_state fleet_state_of(double age_s, uint32_t interval_ms)
 		late = fmax(5, 2.5 * interval_ms / 1000);
 		stale = fmax(15, 5.0 * interval_ms / 1000);
 	}
-	return age_s > stale ? FLEET_STALE : age_s > late ? FLEET_LATE : FLEET_LIVE;
+	return age_s > stale ? LT_FLEET_STALE : age_s > late ? LT_FLEET_LATE : LT_FLEET_LIVE;
 }

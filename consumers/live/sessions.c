@@ -1,0 +1,287 @@
+/* SPDX-License-Identifier: MIT */
+#include "sessions.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <sodium.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "latido/clock.h"
+#include "latido/log.h"
+#include "users.h"
+
+static uint64_t next_id = 1;
+
+static int64_t now_ms(void)
+{
+	return lt_wall_ns() / LT_NS_PER_MS;
+}
+
+static void digest_of(const char *cookie, unsigned char out[32])
+{
+	crypto_generichash(out, 32, (const unsigned char *)cookie, strlen(cookie), NULL, 0);
+}
+
+static void tag_of(const char *password_hash, char out[17])
+{
+	unsigned char digest[16];
+
+	crypto_generichash(digest, sizeof(digest), (const unsigned char *)password_hash,
+		strlen(password_hash), NULL, 0);
+	sodium_bin2hex(out, 17, digest, 8);
+}
+
+static struct session *add(struct sessions *s)
+{
+	size_t oldest = 0;
+
+	if (s->n == SESSIONS_MAX) {
+		for (size_t i = 1; i < s->n; i++)
+			if (s->list[i].used_ms < s->list[oldest].used_ms)
+				oldest = i;
+		s->list[oldest] = s->list[--s->n];
+	}
+	if ((s->n & (s->n - 1)) == 0)
+		s->list = lt_realloc(s->list, (s->n ? 2 * s->n : 1) * sizeof(*s->list));
+	memset(&s->list[s->n], 0, sizeof(*s->list));
+	s->list[s->n].id = next_id++;
+	return &s->list[s->n++];
+}
+
+/* "DIGEST USER TAG MS", a line a session. */
+static void load_line(struct sessions *s, const char *line)
+{
+	struct session x = {0}, *slot;
+	char hex[65];
+	size_t n;
+
+	if (sscanf(line, "%64[0-9a-f] %64s %16[0-9a-f] %" SCNd64, hex, x.user, x.password_tag,
+		    &x.used_ms) != 4 ||
+		sodium_hex2bin(x.digest, 32, hex, strlen(hex), NULL, &n, NULL) || n != 32 ||
+		!user_name_valid(x.user) || x.used_ms > now_ms() + 60000 ||
+		now_ms() - x.used_ms > s->expire_ms)
+		return;
+	slot = add(s);
+	x.id = slot->id;
+	*slot = x;
+}
+
+void sessions_load(struct sessions *s, const char *path, int64_t expire_ms)
+{
+	char line[256];
+	FILE *f;
+
+	s->path = path;
+	s->expire_ms = expire_ms;
+	f = *path ? fopen(path, "re") : NULL;
+	if (!f) {
+		if (*path && errno != ENOENT)
+			lt_log(LT_WARN, "sessions_unreadable", LT_S("file", path),
+				LT_S("err", strerror(errno)));
+		return;
+	}
+	while (fgets(line, sizeof(line), f) && s->n < SESSIONS_MAX)
+		load_line(s, line);
+	fclose(f);
+}
+
+static int write_file(const char *path, const struct lt_buf *text)
+{
+	int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+	bool ok;
+
+	if (fd < 0)
+		return -1;
+	ok = !text->len || write(fd, text->data, text->len) == (ssize_t)text->len;
+	return close(fd) == 0 && ok ? 0 : -1;
+}
+
+void sessions_save(struct sessions *s)
+{
+	static struct lt_complaint trouble;
+	struct lt_buf text = {0};
+	char hex[65], *temporary;
+
+	if (!s->dirty || !*s->path)
+		return;
+	s->dirty = false;
+	for (size_t i = 0; i < s->n; i++) {
+		sodium_bin2hex(hex, sizeof(hex), s->list[i].digest, 32);
+		lt_buf_printf(&text, "%s %s %s %" PRId64 "\n", hex, s->list[i].user,
+			s->list[i].password_tag, s->list[i].used_ms);
+	}
+	temporary = lt_asprintf("%s.new", s->path);
+	if (write_file(temporary, &text) < 0 || rename(temporary, s->path) < 0)
+		lt_complain(&trouble, LT_WARN, "sessions_not_saved", LT_S("file", s->path),
+			LT_S("err", strerror(errno)));
+	else
+		lt_release(&trouble, "sessions_saved");
+	free(temporary);
+	lt_buf_fini(&text);
+}
+
+void sessions_fini(struct sessions *s)
+{
+	free(s->list);
+	s->list = NULL;
+	s->n = 0;
+}
+
+struct session *session_new(struct sessions *s, const char *user, const char *password_hash,
+	char cookie[SESSION_COOKIE_LEN])
+{
+	unsigned char secret[32];
+	struct session *x = add(s);
+
+	randombytes_buf(secret, sizeof(secret));
+	sodium_bin2base64(cookie, SESSION_COOKIE_LEN, secret, sizeof(secret),
+		sodium_base64_VARIANT_URLSAFE_NO_PADDING);
+	digest_of(cookie, x->digest);
+	snprintf(x->user, sizeof(x->user), "%s", user);
+	tag_of(password_hash, x->password_tag);
+	x->used_ms = now_ms();
+	s->dirty = true;
+	return x;
+}
+
+struct session *session_find(struct sessions *s, const char *cookie)
+{
+	unsigned char digest[32];
+	int64_t now = now_ms();
+
+	if (strlen(cookie) != SESSION_COOKIE_LEN - 1)
+		return NULL;
+	digest_of(cookie, digest);
+	for (size_t i = 0; i < s->n; i++) {
+		struct session *x = &s->list[i];
+
+		if (sodium_memcmp(x->digest, digest, 32))
+			continue;
+		if (now - x->used_ms > s->expire_ms)
+			return NULL;
+		/* Written now and then only: a minute is exact enough for days. */
+		if (now - x->used_ms > 60000 || now < x->used_ms) {
+			x->used_ms = now;
+			s->dirty = true;
+		}
+		return x;
+	}
+	return NULL;
+}
+
+bool session_tag_matches(const struct session *s, const char *password_hash)
+{
+	char tag[17];
+
+	tag_of(password_hash, tag);
+	return !strcmp(tag, s->password_tag);
+}
+
+void session_end(struct sessions *s, struct session *x)
+{
+	*x = s->list[--s->n];
+	s->dirty = true;
+}
+
+void sessions_expire(struct sessions *s, void (*ended)(void *arg, uint64_t id), void *arg)
+{
+	int64_t now = now_ms();
+
+	for (size_t i = 0; i < s->n;) {
+		if (now - s->list[i].used_ms > s->expire_ms) {
+			ended(arg, s->list[i].id);
+			session_end(s, &s->list[i]);
+		} else {
+			i++;
+		}
+	}
+}
+
+/* ---- attempts ---- */
+
+#define LIMITER_KEYS 8192 /* a power of two */
+#define LIMITER_WAYS 8
+
+/* Failures leak away evenly: after the whole window none is left. */
+struct limiter {
+	int64_t window_ns;
+	uint64_t seed;
+	struct {
+		uint64_t key; /* 0 = free */
+		double count;
+		int64_t at_ns;
+	} slot[LIMITER_KEYS];
+};
+
+struct limiter *limiter_new(int64_t window_ms)
+{
+	struct limiter *l = lt_calloc(1, sizeof(*l));
+
+	l->window_ns = window_ms * LT_NS_PER_MS;
+	l->seed = lt_random_u64();
+	return l;
+}
+
+void limiter_free(struct limiter *l)
+{
+	free(l);
+}
+
+static size_t slot_of(struct limiter *l, const char *key)
+{
+	uint64_t x = l->seed;
+	size_t base, oldest;
+
+	for (; *key; key++)
+		x = (x ^ (unsigned char)*key) * UINT64_C(1099511628211);
+	x |= 1;
+	base = (size_t)(x >> 20) & (LIMITER_KEYS - 1) & ~(size_t)(LIMITER_WAYS - 1);
+	oldest = base;
+	for (size_t i = base; i < base + LIMITER_WAYS; i++) {
+		if (l->slot[i].key == x)
+			return i;
+		if (l->slot[i].at_ns < l->slot[oldest].at_ns)
+			oldest = i;
+	}
+	l->slot[oldest].key = x;
+	l->slot[oldest].count = 0;
+	l->slot[oldest].at_ns = lt_mono_ns();
+	return oldest;
+}
+
+static void leak(struct limiter *l, size_t i, unsigned limit)
+{
+	int64_t now = lt_mono_ns();
+	double gone = (double)(now - l->slot[i].at_ns) / (double)l->window_ns * limit;
+
+	l->slot[i].count = l->slot[i].count > gone ? l->slot[i].count - gone : 0;
+	l->slot[i].at_ns = now;
+}
+
+int limiter_wait_s(struct limiter *l, const char *key, unsigned limit)
+{
+	size_t i = slot_of(l, key);
+	double over;
+
+	leak(l, i, limit);
+	over = l->slot[i].count - (limit - 1);
+	if (over <= 0)
+		return 0;
+	return 1 + (int)(over / limit * (double)l->window_ns / 1e9);
+}
+
+void limiter_failed(struct limiter *l, const char *key)
+{
+	l->slot[slot_of(l, key)].count += 1;
+}
+
+void limiter_forget_one(struct limiter *l, const char *key)
+{
+	size_t i = slot_of(l, key);
+
+	l->slot[i].count = l->slot[i].count > 1 ? l->slot[i].count - 1 : 0;
+}

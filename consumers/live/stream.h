@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef LATIDO_LIVE_STREAM_H
+#define LATIDO_LIVE_STREAM_H
+
+#include "hub.h"
+
+/* The open streams: who gets which frame, who is slow, who comes back. Loop thread only. */
+
+struct streams;
+
+struct streams *streams_new(struct lt_loop *loop, const struct lt_config *conf, struct hub *h);
+/** streams_open() - GET /api/v1/stream; ends @req. @session: names the session, 0 = none. */
+void streams_open(struct streams *t, struct http_req *req, uint64_t session);
+/** streams_end_session() - its streams are told and closed. */
+void streams_end_session(struct streams *t, uint64_t session);
+/** streams_stop() - all are told that the server stops, and closed. */
+void streams_stop(struct streams *t);
+void streams_free(struct streams *t);
+
+#endif
