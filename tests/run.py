@@ -202,6 +202,18 @@ def fault_jobs():
     return [Job("fault", command, count_exit_code, {"LATIDO_BIN": os.path.join(BUILD, "release", "bin")}, seconds=900)]
 
 
+WEB = os.path.join(ROOT, "consumers", "live", "web")
+WEB_LIMIT = 60_000  # bytes on the wire, of all files of the page together
+
+
+def web_jobs():
+    return [
+        Job("lint-web", make_target("lint-web"), count_exit_code),
+        Job("unit", ["node", os.path.join(WEB, "test", "run.mjs")], count_tap),
+        Job("size", ["node", os.path.join(WEB, "size.mjs"), os.path.join(BUILD, "web"), str(WEB_LIMIT)], count_exit_code),
+    ]
+
+
 @dataclass
 class Suite:
     name: str
@@ -224,6 +236,7 @@ SUITES = [
     Suite("contract-release", binaries("release", "tests-bin"), cmocka_jobs("contract", "release")),
     Suite("contract-asan", binaries("asan", "tests-bin"), cmocka_jobs("contract", "asan")),
     Suite("contract-tsan", binaries("tsan", "tests-bin"), cmocka_jobs("contract", "tsan")),
+    Suite("web", [["web"]], web_jobs),
     Suite("fuzz", [["fuzz-bin"]], fuzz_jobs),
     Suite("fault", binaries("release", "all"), fault_jobs),
     Suite("integration-release", binaries("release", "all", "tests-bin", "tools-bin", "kafka-jars"),

@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: MIT */
+/** A tab's end of the stream: through the SharedWorker, or a stream of its own. */
+import { Feed, type FeedMessage, type TabMessage } from "./feed";
+
+export interface Link {
+	readonly shared: boolean;
+	start(): void;
+	watch(sources: string[]): void;
+}
+
+/** A hidden tab gives its own stream back after this long; it resumes when it is seen again. */
+const HIDDEN_MS = 20_000;
+const ALIVE_MS = 20_000;
+
+function sharedLink(url: string, receive: (m: FeedMessage) => void, failed: () => void): Link {
+	const worker = new SharedWorker(url, { name: `latido ${url}` });
+	let watched: string[] = [];
+	const send = (m: TabMessage) => worker.port.postMessage(m);
+	worker.onerror = failed;
+	worker.port.onmessage = (e: MessageEvent<FeedMessage>) => receive(e.data);
+	addEventListener("pagehide", () => send({ k: "bye" }));
+	addEventListener("pageshow", (e) => {
+		if (!e.persisted) return; // only when it comes back from the cache
+		send({ k: "start" });
+		send({ k: "watch", sources: watched });
+	});
+	setInterval(() => send({ k: "alive" }), ALIVE_MS);
+	return {
+		shared: true,
+		start: () => send({ k: "start" }),
+		watch(sources) {
+			watched = sources;
+			send({ k: "watch", sources });
+		},
+	};
+}
+
+function ownLink(receive: (m: FeedMessage) => void): Link {
+	const feed = new Feed(receive);
+	let started = false;
+	let timer: ReturnType<typeof setTimeout> | undefined;
+	document.addEventListener("visibilitychange", () => {
+		clearTimeout(timer);
+		if (document.hidden) timer = setTimeout(() => feed.stop(), HIDDEN_MS);
+		else if (started) feed.start();
+	});
+	return {
+		shared: false,
+		start() {
+			started = true;
+			feed.start();
+		},
+		watch: (sources) => feed.watch(new Set(sources)),
+	};
+}
+
+/** `url`: of the worker's script. */
+export function openLink(url: string, receive: (m: FeedMessage) => void): Link {
+	if (typeof SharedWorker === "undefined") return ownLink(receive);
+	let own: Link | null = null;
+	let started = false;
+	let watched: string[] = [];
+	const shared = sharedLink(url, receive, () => {
+		// The script could not be loaded (blocked, or of a version that is gone).
+		if (own) return;
+		own = ownLink(receive);
+		own.watch(watched);
+		if (started) own.start();
+	});
+	return {
+		get shared() {
+			return own === null;
+		},
+		start() {
+			started = true;
+			(own ?? shared).start();
+		},
+		watch(sources) {
+			watched = sources;
+			(own ?? shared).watch(sources);
+		},
+	};
+}

@@ -1,0 +1,426 @@
+/* SPDX-License-Identifier: MIT */
+/** The page's state. Signals say what changed; rows are plain data, drawn once a frame at most. */
+import { batch, computed, type Signal, signal } from "@preact/signals";
+import {
+	type Alert,
+	ApiError,
+	api,
+	type Config,
+	type Dependency,
+	type Fleet,
+	type Session,
+	setLoginHandler,
+} from "./core/api";
+import type { FeedMessage, NodeEvent } from "./core/feed";
+import { COLUMNS, Row } from "./core/fleet";
+import { chooseLanguage, setLanguage, t } from "./core/i18n";
+import type { Link } from "./core/link";
+import { Quantiles } from "./core/quantiles";
+
+export class LiveRow extends Row {
+	/** Counts up when the row has something new to draw. */
+	readonly rev: Signal<number> = signal(0);
+}
+
+export type Connection = "connecting" | "live" | "down";
+
+export const session = signal<Session | null>(null);
+export const config = signal<Config | null>(null);
+export const connection = signal<Connection>("connecting");
+export const status = signal<{ redis: Dependency; postgres: Dependency } | null>(null);
+export const reconnects = signal(0);
+export const tabs = signal(1);
+export const skipped = signal(0);
+export const paused = signal(false);
+export const alerts = signal<readonly Alert[]>([]);
+export const loadError = signal("");
+/** What a screen reader is told. */
+export const announcement = signal("");
+/** The server's clock, ms; ticks once a second. */
+export const now = signal(Date.now());
+
+export const rows = new Map<string, LiveRow>();
+/** Counts up when a row comes, goes, or changes its state or description. */
+export const fleetRev = signal(0);
+/** False until the first answer. */
+export const fleetLoaded = signal(false);
+/** Of the newest event that was drawn. */
+export const newestEvent = signal(0);
+export const events = signal(0);
+export const eventRate = signal(0);
+export const latency = new Quantiles(1000);
+export const latencyRev = signal(0);
+
+export const needLogin = computed(
+	() => session.value !== null && session.value.auth === "password" && session.value.user === null,
+);
+export const firing = computed(() => alerts.value.filter((a) => a.state === "firing"));
+
+/** How far the server's clock is ahead of this one, ms. */
+let offset = 0;
+const offsets: number[] = [];
+
+export function serverNow(): number {
+	return Date.now() + offset;
+}
+
+export const clockOffset = () => offset;
+
+/** The least delayed of the last ticks is nearest to the truth. */
+function learnClock(serverMs: number, at: number): void {
+	offsets.push(serverMs - at);
+	if (offsets.length > 24) offsets.shift();
+	offset = Math.max(...offsets);
+}
+
+// ---- drawing once a frame ----
+
+const dirty = new Set<LiveRow>();
+const drawers = new Set<() => void>();
+let drawing = false;
+let undrawn: number[] = [];
+
+function frame(): void {
+	drawing = false;
+	const drawn = undrawn;
+	undrawn = [];
+	batch(() => {
+		if (!paused.value) {
+			for (const r of dirty) r.rev.value++;
+			dirty.clear();
+		}
+		for (const d of drawers) d();
+		drawers.clear();
+	});
+	if (drawn.length === 0 || paused.value) return;
+	// A task queued in a frame runs after that frame was painted.
+	setTimeout(() => {
+		const at = serverNow();
+		for (const time of drawn) latency.push(at - time);
+		newestEvent.value = Math.max(newestEvent.value, ...drawn);
+		latencyRev.value++;
+	});
+}
+
+function schedule(): void {
+	if (drawing) return;
+	drawing = true;
+	requestAnimationFrame(frame);
+}
+
+/** Runs `f` in the next frame, once however often it is asked for. */
+export function draw(f: () => void): void {
+	drawers.add(f);
+	schedule();
+}
+
+// ---- the fleet ----
+
+let columns: readonly string[] = COLUMNS;
+let sparkPoints = 60;
+let sparkStep = 5000;
+let loading: Promise<void> | null = null;
+let reload: ReturnType<typeof setTimeout> | undefined;
+
+function countAlerts(): void {
+	const firingOf = new Map<string, number>();
+	for (const a of firing.value) {
+		const source = alertSource(a);
+		firingOf.set(source, (firingOf.get(source) ?? 0) + 1);
+	}
+	for (const r of rows.values()) {
+		const n = firingOf.get(r.source) ?? 0;
+		if (n === r.firing) continue;
+		r.firing = n;
+		dirty.add(r);
+	}
+	fleetRev.value++;
+	schedule();
+}
+
+function takeFleet(f: Fleet): void {
+	columns = f.columns;
+	sparkStep = f.spark_step_ms;
+	const seen = new Set<string>();
+	for (const n of f.nodes) {
+		seen.add(n.source);
+		const points = Object.values(n.spark ?? {})[0]?.length ?? sparkPoints;
+		sparkPoints = points;
+		const before = rows.get(n.source);
+		if (before && before.time > n.seen_ms) {
+			before.describe({ ...n, state: before.state });
+			continue;
+		}
+		rows.set(n.source, new LiveRow(n, columns, points, sparkStep, f.spark_end_ms));
+	}
+	for (const source of rows.keys()) if (!seen.has(source)) rows.delete(source);
+	newestEvent.value = Math.max(newestEvent.value, ...f.nodes.map((n) => n.seen_ms));
+	fleetLoaded.value = true;
+	countAlerts();
+}
+
+export function loadFleet(): Promise<void> {
+	loading ??= api
+		.nodes()
+		.then((f) => {
+			takeFleet(f);
+			loadError.value = "";
+		})
+		.catch((e: unknown) => {
+			if (e instanceof ApiError && e.status === 401) return;
+			loadError.value = e instanceof Error ? e.message : String(e);
+			// The banner is there; rows come when the server is.
+			clearTimeout(reload);
+			reload = setTimeout(loadFleet, 3000);
+		})
+		.finally(() => {
+			loading = null;
+		});
+	return loading;
+}
+
+// ---- alerts ----
+
+/** The source that an alert is about. */
+export function alertSource(a: { labels: Record<string, string>; source?: unknown }): string {
+	return (typeof a.source === "string" && a.source) || a.labels.instance || "";
+}
+
+function isActive(a: Alert): boolean {
+	return a.state === "firing" || a.state === "pending";
+}
+
+function setAlerts(list: Alert[]): void {
+	const order = { firing: 0, pending: 1 } as Record<string, number>;
+	alerts.value = list
+		.filter(isActive)
+		.sort(
+			(a, b) =>
+				(order[a.state] ?? 2) - (order[b.state] ?? 2) ||
+				(a.labels.alertname ?? "").localeCompare(b.labels.alertname ?? "") ||
+				alertSource(a).localeCompare(alertSource(b)),
+		);
+	countAlerts();
+}
+
+/** Counts up when an alert changed: lists of the history load again. */
+export const alertRev = signal(0);
+
+function takeAlert(a: Alert & { gone?: boolean }): void {
+	const before = alerts.value.find((x) => x.fingerprint === a.fingerprint);
+	const rest = alerts.value.filter((x) => x.fingerprint !== a.fingerprint);
+	setAlerts(a.gone ? rest : [...rest, a]);
+	alertRev.value++;
+	const about = before ?? a;
+	const values = { name: about.labels?.alertname ?? "", source: alertSource(about) };
+	if (!a.gone && a.state === "firing" && before?.state !== "firing")
+		announcement.value = t("alert.new", values);
+	else if (before?.state === "firing" && (a.gone || !isActive(a)))
+		announcement.value = t("alert.over", values);
+}
+
+// ---- what the stream says ----
+
+type NodeListener = (e: NodeEvent) => void;
+const listeners = new Map<string, Set<NodeListener>>();
+const resyncs = new Set<() => void>();
+let link: Link | null = null;
+
+export const transport = () => (link?.shared ? "shared" : "single");
+
+function watchAll(): void {
+	link?.watch([...listeners.keys()]);
+}
+
+/** Every event of a source, until the returned function is called. `resync`: something was missed. */
+export function watch(source: string, f: NodeListener, resync: () => void): () => void {
+	let set = listeners.get(source);
+	if (!set) {
+		set = new Set();
+		listeners.set(source, set);
+	}
+	set.add(f);
+	resyncs.add(resync);
+	watchAll();
+	return () => {
+		set.delete(f);
+		resyncs.delete(resync);
+		if (set.size === 0) {
+			listeners.delete(source);
+			watchAll();
+		}
+	};
+}
+
+let booted = 0;
+let counted = 0;
+
+export function receive(m: FeedMessage): void {
+	switch (m.k) {
+		case "up":
+			connection.value = "live";
+			reconnects.value = m.reconnects;
+			learnClock(m.time_ms, Date.now());
+			// The first one comes beside the first answer, which has everything.
+			if (!m.resumed && Date.now() - booted > 2000) {
+				loadFleet();
+				for (const f of resyncs) f();
+			}
+			break;
+		case "down":
+			connection.value = "down";
+			break;
+		case "login":
+			askLogin();
+			break;
+		case "status": {
+			const back = status.value?.redis.state === "down" && m.redis.state === "ok" ? "redis" : "";
+			status.value = { redis: m.redis, postgres: m.postgres };
+			if (back) {
+				loadFleet();
+				for (const f of resyncs) f();
+			}
+			break;
+		}
+		case "source":
+			for (const s of m.list) {
+				const r = rows.get(s.source);
+				if (!r) {
+					loadSoon();
+					continue;
+				}
+				r.describe(s);
+				dirty.add(r);
+			}
+			fleetRev.value++;
+			schedule();
+			break;
+		case "fleet":
+			for (const row of m.rows) {
+				const r = rows.get(row[0]);
+				if (!r) {
+					loadSoon();
+					continue;
+				}
+				const was = r.state;
+				if (!r.apply(row, columns)) continue;
+				if (was !== r.state) fleetRev.value++;
+				counted++;
+				dirty.add(r);
+				// What was only caught up says nothing about the way of an event.
+				if (!m.full) undrawn.push(row[2]);
+			}
+			schedule();
+			break;
+		case "node":
+			for (const f of listeners.get(m.e.source) ?? []) f(m.e);
+			break;
+		case "alerts":
+			setAlerts(m.active);
+			alertRev.value++;
+			break;
+		case "alert":
+			takeAlert(m.alert);
+			break;
+		case "tick":
+			learnClock(m.time_ms, m.at);
+			break;
+		case "skip":
+			skipped.value += m.events;
+			for (const f of resyncs) f();
+			break;
+		case "tabs":
+			tabs.value = m.n;
+			break;
+	}
+}
+
+let asked = false;
+
+/** Sources that are new: their descriptions come with the next answer. */
+function loadSoon(): void {
+	if (!fleetLoaded.value || asked) return;
+	asked = true;
+	setTimeout(() => {
+		asked = false;
+		loadFleet();
+	}, 300);
+}
+
+// ---- session ----
+
+function askLogin(): void {
+	const s = session.value;
+	if (s) session.value = { ...s, auth: "password", user: null };
+}
+
+export async function logIn(user: string, password: string): Promise<void> {
+	session.value = await api.login(user, password);
+	await enter();
+}
+
+export async function logOut(): Promise<void> {
+	session.value = { ...(await api.logout()), user: null };
+	rows.clear();
+	fleetLoaded.value = false;
+	alerts.value = [];
+	fleetRev.value++;
+}
+
+/** Loads everything that needs a session. */
+async function enter(): Promise<void> {
+	booted = Date.now();
+	link?.start();
+	watchAll();
+	const [c] = await Promise.allSettled([api.config(), loadFleet()]);
+	if (c.status !== "fulfilled") return;
+	config.value = c.value;
+	learnClock(c.value.server_ms, Date.now());
+	if (c.value.language !== "auto") speak(c.value.language);
+}
+
+/** Sets the language of texts, numbers and of the document. */
+export function speak(language: "en" | "es", locale: string = language): void {
+	setLanguage(language, locale);
+	document.documentElement.lang = language;
+	fleetRev.value++;
+}
+
+export async function boot(l: Link): Promise<void> {
+	link = l;
+	setLoginHandler(askLogin);
+	const wanted = navigator.languages ?? [navigator.language];
+	const language = chooseLanguage(wanted);
+	speak(language, wanted.find((w) => w.startsWith(language)) ?? language);
+	setInterval(() => {
+		now.value = serverNow();
+		eventRate.value += 0.3 * (counted - eventRate.value);
+		events.value += counted;
+		counted = 0;
+		let changed = false;
+		for (const r of rows.values()) {
+			const state = r.ageState(now.value);
+			if (state !== r.state) {
+				r.state = state;
+				dirty.add(r);
+				changed = true;
+			}
+		}
+		if (changed) {
+			fleetRev.value++;
+			schedule();
+		}
+	}, 1000);
+	for (let wait = 300; ; wait = Math.min(2 * wait, 5000)) {
+		try {
+			const s = await api.session();
+			session.value = s;
+			if (s.auth === "none" || s.user !== null) await enter();
+			return;
+		} catch (e) {
+			connection.value = "down";
+			loadError.value = e instanceof Error ? e.message : String(e);
+			await new Promise((r) => setTimeout(r, wait));
+		}
+	}
+}

@@ -1,0 +1,254 @@
+/* SPDX-License-Identifier: MIT */
+/** Processes by state, and by group where a process exporter is behind the node. */
+import { useSignal } from "@preact/signals";
+import { useMemo, useRef } from "preact/hooks";
+import { bytes, NONE, percent, plain } from "../core/format";
+import { type Key, t } from "../core/i18n";
+import type { PanelSpec } from "../core/lines";
+import { DEFAULT_RANGE } from "../core/route";
+import { matches } from "../core/series";
+import type { Source } from "../source";
+import { usePanels } from "./node";
+import { SparkLine } from "./spark";
+
+/** States of ps(1), in the order in which they are of interest. */
+const STATES: readonly [string, Key][] = [
+	["R", "proc.running"],
+	["S", "proc.sleeping"],
+	["D", "proc.disk"],
+	["I", "proc.idle"],
+	["T", "proc.stopped"],
+	["Z", "proc.zombie"],
+];
+
+/** Where the numbers of each state come from: ours and node_exporter's, or the first users' document. */
+const DOCUMENT: Record<string, string> = {
+	R: "procesos_corriendo",
+	S: "procesos_durmiendo",
+	Z: "procesos_zombie",
+	T: "procesos_parados",
+};
+
+function trendSpec(states: readonly string[]): PanelSpec {
+	return {
+		id: "processes",
+		title: "",
+		unit: "none",
+		lines: states.map((state) => ({
+			key: state,
+			label: state,
+			parts: [
+				{ name: "node_processes_state", match: { state } },
+				...(state === "T" ? [{ name: "node_processes_state", match: { state: "t" } }] : []),
+				...(DOCUMENT[state] ? [{ name: DOCUMENT[state] }] : []),
+			],
+		})),
+	};
+}
+
+interface Group {
+	name: string;
+	count: number;
+	cpu: number;
+	rss: number;
+}
+
+interface Snapshot {
+	states: Map<string, number>;
+	threads: number;
+	groups: Group[];
+}
+
+function look(source: Source): Snapshot {
+	const states = new Map<string, number>();
+	const groups = new Map<string, Group>();
+	let threads = Number.NaN;
+	const group = (name: string) => {
+		let g = groups.get(name);
+		if (!g) {
+			g = { name, count: Number.NaN, cpu: Number.NaN, rss: Number.NaN };
+			groups.set(name, g);
+		}
+		return g;
+	};
+	const sum = (a: number, b: number) => (Number.isNaN(a) ? b : a + b);
+	for (const stream of source.streams.values())
+		stream.series.forEach((s, i) => {
+			const v = source.value(stream, i);
+			switch (s.name) {
+				case "node_processes_state": {
+					// Traced is a way of being stopped.
+					const state = (s.labels.state ?? "").replace("t", "T");
+					states.set(state, sum(states.get(state) ?? Number.NaN, v));
+					break;
+				}
+				case "node_processes_threads":
+					threads = v;
+					break;
+				case "namedprocess_namegroup_num_procs":
+					group(s.labels.groupname ?? "").count = v;
+					break;
+				case "namedprocess_namegroup_cpu_seconds_total": {
+					const g = group(s.labels.groupname ?? "");
+					g.cpu = sum(g.cpu, 100 * v);
+					break;
+				}
+				case "namedprocess_namegroup_memory_bytes":
+					if (s.labels.memtype === "resident") group(s.labels.groupname ?? "").rss = v;
+					break;
+				default:
+					for (const [state, name] of Object.entries(DOCUMENT))
+						if (s.name === name) states.set(state, v);
+					break;
+			}
+		});
+	return { states, threads, groups: [...groups.values()] };
+}
+
+export function Processes({ source }: { source: Source }) {
+	source.rev.value;
+	const held = useSignal(false);
+	const frozen = useRef<Snapshot | null>(null);
+
+	const fresh = look(source);
+	const names = [...fresh.states.keys()].sort().join("");
+	const specs = useMemo(() => (names ? [trendSpec([...names])] : []), [names]);
+	const set = usePanels(source, specs, DEFAULT_RANGE);
+	if (fresh.states.size === 0) return null;
+	const trend = (state: string) => {
+		const panel = set?.panels[0];
+		const i = panel?.spec.lines.findIndex((l) => l.key === state) ?? -1;
+		return <SparkLine values={panel?.lines[i]?.avg ?? []} colour={2} rev={source.rev.value} />;
+	};
+	if (!held.value || !frozen.current) frozen.current = fresh;
+	const { states, threads, groups } = frozen.current;
+	const shown = [...states.values()].reduce((a, b) => a + (b || 0), 0);
+	// States without a process keep their row, so that nothing jumps.
+	const known = STATES.map(([s, key]) => [s, t(key), states.get(s) ?? 0] as const);
+	const others = [...states.keys()].filter((s) => !STATES.some(([k]) => k === s));
+	const list = [
+		...known,
+		...others.map((s) => [s, t("proc.other", { s }), states.get(s) ?? 0] as const),
+	];
+
+	return (
+		<section
+			class="panel processes"
+			onMouseEnter={() => {
+				held.value = true;
+			}}
+			onMouseLeave={() => {
+				held.value = false;
+			}}
+		>
+			<header>
+				<h2>{t("proc.title")}</h2>
+				{held.value && <span class="dim held">{t("proc.held")}</span>}
+			</header>
+			<table>
+				<thead>
+					<tr>
+						<th scope="col">{t("proc.state")}</th>
+						<th scope="col" class="num">
+							{t("proc.count")}
+						</th>
+						<th scope="col" class="num">
+							{t("proc.share")}
+						</th>
+						<th scope="col">{t("proc.trend")}</th>
+					</tr>
+				</thead>
+				<tbody>
+					{list.map(([state, word, n]) => (
+						<tr key={state} class={state === "Z" && n > 0 ? "warn" : ""} data-state={state}>
+							<th scope="row">
+								<code>{state}</code> {word}
+							</th>
+							<td class="num">{plain(n)}</td>
+							<td class="num">{percent((100 * n) / shown)}</td>
+							<td>{trend(state)}</td>
+						</tr>
+					))}
+				</tbody>
+				<tfoot>
+					<tr data-state="total">
+						<th scope="row">{t("proc.total")}</th>
+						<td class="num">{plain(shown)}</td>
+						<td class="num dim">
+							{Number.isNaN(threads) ? "" : t("proc.threads", { n: plain(threads) })}
+						</td>
+						<td />
+					</tr>
+				</tfoot>
+			</table>
+			{groups.length > 0 && <Groups groups={groups} />}
+		</section>
+	);
+}
+
+type GroupSort = "name" | "count" | "cpu" | "rss";
+
+/** The busiest groups: sorted, filtered, ten at a time. */
+function Groups({ groups }: { groups: Group[] }) {
+	const sort = useSignal<GroupSort>("cpu");
+	const query = useSignal("");
+	const key = sort.value;
+	const list = groups
+		.filter((g) => !query.value || matches(query.value, g.name))
+		.sort((a, b) => (key === "name" ? a.name.localeCompare(b.name) : (b[key] || 0) - (a[key] || 0)))
+		.slice(0, 10);
+	const head = (k: GroupSort, text: string) => (
+		<th
+			scope="col"
+			class={k === "name" ? "" : "num"}
+			aria-sort={key === k ? "descending" : undefined}
+		>
+			<button
+				type="button"
+				onClick={() => {
+					sort.value = k;
+				}}
+			>
+				{text}
+			</button>
+		</th>
+	);
+	return (
+		<>
+			<header>
+				<h3>{t("proc.groups")}</h3>
+				<label class="filter">
+					<span class="sr">{t("fleet.filter")}</span>
+					<input
+						type="search"
+						placeholder={t("fleet.filter")}
+						value={query.value}
+						onInput={(e) => {
+							query.value = e.currentTarget.value;
+						}}
+					/>
+				</label>
+			</header>
+			<table>
+				<thead>
+					<tr>
+						{head("name", t("proc.name"))}
+						{head("count", t("proc.count"))}
+						{head("cpu", t("col.cpu"))}
+						{head("rss", t("proc.rss"))}
+					</tr>
+				</thead>
+				<tbody>
+					{list.map((g) => (
+						<tr key={g.name}>
+							<th scope="row">{g.name}</th>
+							<td class="num">{plain(g.count)}</td>
+							<td class="num">{percent(g.cpu)}</td>
+							<td class="num">{Number.isNaN(g.rss) ? NONE : bytes(g.rss)}</td>
+						</tr>
+					))}
+				</tbody>
+			</table>
+		</>
+	);
+}
