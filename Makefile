@@ -261,7 +261,6 @@ test-integration: ## Integration tests on the release build
 fuzz: ## Run each fuzz target for FUZZ_SECONDS (15)
 	tests/run.py fuzz
 
--include consumers/live/web/rules.mk
 include infra/doc/rules.mk
 
 .PHONY: clean

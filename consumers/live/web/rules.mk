@@ -3,7 +3,7 @@
 # The page of the live view. Node's packages are those of package-lock.json; esbuild's result is in
 # build/web, from where it goes into latido-live.
 
-ifndef WEB
+
 WEB := consumers/live/web
 WEB_SRCS := $(shell find $(WEB)/src -type f) $(WEB)/build.mjs
 WEB_MODULES := $(WEB)/node_modules/.latido
@@ -28,4 +28,3 @@ lint-web: $(WEB_MODULES) ## Types, lint and format of the page
 
 test-web: $(WEB_MODULES) ## Unit tests of the page
 	node $(WEB)/test/run.mjs
-endif
