@@ -37,7 +37,7 @@ WARN += -Werror
 endif
 ALL_CFLAGS = -std=gnu17 $(WARN) $(CFLAGS) $(SANFLAGS) -pthread -fno-common
 LDLIBS := -Wl,--as-needed -lpaho-mqtt3as -levent_core -levent_extra -levent_pthreads -levent_openssl -lssl -lcrypto -lsodium -lhiredis -lpq -lrdkafka -lyaml \
-	-lxxhash -lpcre2-8 -lm -pthread
+	-lxxhash -lpcre2-8 -lcurl -lm -pthread
 # lib/core/tsan_c11.c, which only librdkafka refers to.
 ifeq ($(SANITIZE),thread)
 LDLIBS += -Wl,-u,thrd_create

@@ -13,18 +13,18 @@ set -eu
 
 build="gcc libc6-dev make git pkg-config scdoc
 	libpaho-mqtt-dev libhiredis-dev libpq-dev librdkafka-dev libyaml-dev libevent-dev
-	libxxhash-dev libsodium-dev libssl-dev libpcre2-dev"
+	libxxhash-dev libsodium-dev libssl-dev libpcre2-dev libcurl4-openssl-dev"
 # The page of the live view is built with them. Node from elsewhere is as good, and has npm inside.
 command -v node >/dev/null && command -v npm >/dev/null || build="$build nodejs npm"
 demo="mosquitto mosquitto-clients redis-server postgresql-15 python3"
 test="libcmocka-dev clang-14 libclang-rt-14-dev clang-format-14 clang-tidy-14 shellcheck yamllint
-	prometheus prometheus-node-exporter protobuf-compiler
+	prometheus prometheus-alertmanager prometheus-node-exporter protobuf-compiler
 	python3-pytest python3-psycopg2 python3-redis python3-paho-mqtt python3-protobuf python3-jsonschema
 	python3-yaml pyflakes3 procps openssl jq tmux systemd chromium"
 # Apache Kafka itself comes as jars: make kafka-jars.
 kafka="openjdk-17-jre-headless maven"
 # Services that come with these packages.
-services="mosquitto redis-server postgresql prometheus prometheus-node-exporter"
+services="mosquitto redis-server postgresql prometheus prometheus-alertmanager prometheus-node-exporter"
 
 say() { printf 'deps: %s\n' "$*"; }
 die() { printf 'deps: %s\n' "$*" >&2; exit 1; }

@@ -45,9 +45,12 @@ void lt_hist_add(struct lt_hist *h, int64_t ns)
 
 void lt_stats_add(const struct lt_stat *table, size_t n)
 {
-	for (size_t i = 0; i < n_tables; i++)
-		if (tables[i].table == table)
+	for (size_t i = 0; i < n_tables; i++) {
+		if (tables[i].table == table) {
+			tables[i].n = n;
 			return;
+		}
+	}
 	if (n_tables == MAX_TABLES)
 		return; /* our own bug; the metrics test would miss the names */
 	tables[n_tables].table = table;

@@ -11,8 +11,8 @@
 
 /*
  * Notifications over HTTP: Alertmanagers and webhooks. Each notifier has a bounded queue and a thread
- * of its own, so one that is down delays nobody else. Everything here may be called from any thread
- * and never waits for a peer.
+ * of its own, so one that is down delays nobody else. Starting and stopping belong to the loop's thread;
+ * everything else may be called from any thread and never waits for a peer.
  */
 
 enum lt_notify_kind { LT_NOTIFY_ALERTMANAGER = 0, LT_NOTIFY_WEBHOOK };
@@ -44,7 +44,8 @@ enum lt_notify_outcome {
  * @retry_base_ms, @retry_cap_ms: of the delays between tries; 0: 500 and 60 000.
  * @max_age_ms: webhook: after so long a message is given up; 0: 24 h.
  * @done: webhook: called on the notifier's thread when a message has ended, before the next is sent,
- *	so what it makes durable here is repeated at most once after a kill. May block. NULL.
+ *	so what it makes durable here is repeated at most once after a kill; for DROPPED on the
+ *	thread whose message found the queue full. May block. NULL: nobody is told.
  */
 struct lt_notify_opts {
 	enum lt_notify_kind kind;

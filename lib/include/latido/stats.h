@@ -79,7 +79,7 @@ struct lt_stat {
 /**
  * lt_stats_add() - register a table for /metrics; it must outlive the process's last reader
  *
- * Once: a table that is there already is not added again.
+ * Once: of a table that is there already only its size is taken over (it grew or shrank). Loop thread.
  */
 void lt_stats_add(const struct lt_stat *table, size_t n);
 /** lt_stats_clear() - forget all tables (end of a daemon, tests). */
