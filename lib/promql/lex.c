@@ -229,7 +229,7 @@ static void lex_number(struct pq_lexer *l, struct pq_token *t)
 		return;
 	/* 5m, 1h30m: units are checked where the duration is read. */
 	l->at = t->pos;
-	while (is_digit(peek(l, 0)) || is_alpha(peek(l, 0)))
+	while (is_digit(peek(l, 0)) || is_alpha(peek(l, 0)) || peek(l, 0) == '.')
 		l->at++;
 	t->type = T_DURATION;
 	for (uint32_t i = t->pos; i < l->at; i++) {

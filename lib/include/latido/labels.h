@@ -13,7 +13,7 @@
  * the expressions evaluated over it share one pool. The metric name is the label __name__, as in
  * Prometheus. A pool and all label sets of it belong to one thread (or to one lock of the caller's).
  *
- * A set of n labels takes 24 + 8 n bytes and a slot of 8 in the pool's table; names and values are
+ * A set of n labels takes 16 + 8 n bytes and a slot of 8 in the pool's table; names and values are
  * stored once in the pool, however many sets use them, and freed with the last of these.
  */
 
