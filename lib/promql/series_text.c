@@ -15,7 +15,7 @@
  *	stale		a staleness marker
  */
 
-#define VALUES_MAX 10000000
+#define VALUES_MAX 1000000
 
 struct values {
 	const char *s;
@@ -45,7 +45,7 @@ static bool fail(struct values *p, const char *why)
 static bool add(struct values *p, double v, bool omitted)
 {
 	if (p->count == VALUES_MAX)
-		return fail(p, "more than 10000000 values");
+		return fail(p, "more than 1000000 values");
 	if (p->count == p->cap) {
 		p->cap = p->cap ? p->cap * 2 : 16;
 		p->v = lt_realloc(p->v, p->cap * sizeof(*p->v));
@@ -88,7 +88,7 @@ static bool repetitions(struct values *p, uint64_t *out)
 	while (is_digit(peek(p))) {
 		*out = *out * 10 + (uint64_t)(p->s[p->at++] - '0');
 		if (*out > VALUES_MAX)
-			return fail(p, "more than 10000000 values");
+			return fail(p, "more than 1000000 values");
 	}
 	return p->at > from || fail(p, "expected a number of repetitions behind \"x\"");
 }
