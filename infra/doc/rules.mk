@@ -42,11 +42,12 @@ UNITS := $(wildcard infra/systemd/*.service)
 
 .PHONY: install uninstall
 install: all man ## Install programs, pages, units and the sample configuration (PREFIX, DESTDIR)
-	$(INSTALL) -d $(addprefix $(DESTDIR),$(PREFIX)/bin $(UNITDIR) $(MANDIR)/man1 $(MANDIR)/man5 $(DOCDIR) \
+	$(INSTALL) -d $(addprefix $(DESTDIR),$(PREFIX)/bin $(UNITDIR) $(MANDIR)/man1 $(MANDIR)/man5 $(MANDIR)/man7 $(DOCDIR) \
 		$(COMPLETIONDIR) $(SYSCONFDIR)/latido)
 	$(INSTALL) -m 755 $(BINS) $(DESTDIR)$(PREFIX)/bin
 	$(INSTALL) -m 644 $(filter %.1,$(MAN_PAGES)) $(DESTDIR)$(MANDIR)/man1
 	$(INSTALL) -m 644 $(filter %.5,$(MAN_PAGES)) $(DESTDIR)$(MANDIR)/man5
+	$(INSTALL) -m 644 $(filter %.7,$(MAN_PAGES)) $(DESTDIR)$(MANDIR)/man7
 	$(INSTALL) -m 644 infra/latido.yaml $(DESTDIR)$(DOCDIR)
 	$(INSTALL) -m 644 infra/completion/latido.bash $(DESTDIR)$(COMPLETIONDIR)/latido
 	@for u in $(UNITS); do \
@@ -60,5 +61,6 @@ uninstall: ## Remove what install put there, but the configuration
 	rm -f $(addprefix $(DESTDIR)$(PREFIX)/bin/,$(PROGS)) $(addprefix $(DESTDIR)$(UNITDIR)/,$(notdir $(UNITS)))
 	rm -f $(addprefix $(DESTDIR)$(MANDIR)/man1/,$(notdir $(filter %.1,$(MAN_PAGES))))
 	rm -f $(addprefix $(DESTDIR)$(MANDIR)/man5/,$(notdir $(filter %.5,$(MAN_PAGES))))
+	rm -f $(addprefix $(DESTDIR)$(MANDIR)/man7/,$(notdir $(filter %.7,$(MAN_PAGES))))
 	rm -f $(DESTDIR)$(COMPLETIONDIR)/latido
 	rm -rf $(DESTDIR)$(DOCDIR)

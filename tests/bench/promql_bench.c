@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What an evaluation costs: ns for each series that the expression reads, the first time and once the
+ * label sets of the last time are known; and what label sets weigh.
+ *
+ * usage: promql_bench [nodes]	(10 000; each has 8 modes of one CPU, 2 memory values, 2 disks)
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "latido/clock.h"
+#include "latido/promql.h"
+
+#define SAMPLES 13 /* two minutes, every 10 s */
+
+static struct lt_label_pool *pool;
+static struct lt_promql_mem *store;
+static size_t n_series;
+
+static void add(const char *name, const char *key, const char *value, unsigned node, unsigned seed)
+{
+	struct lt_label_text t[] = {{"__name__", name, 8, (uint32_t)strlen(name)},
+		{"instance", NULL, 8, 0}, {"job", "node", 3, 4},
+		{key, value, (uint32_t)strlen(key), (uint32_t)strlen(value)}};
+	const struct lt_labels *l;
+	char instance[32];
+
+	t[1].value = instance;
+	t[1].value_len = (uint32_t)snprintf(instance, sizeof(instance), "node%u:9100", node);
+	l = lt_labels_intern(pool, t, *key ? 4 : 3);
+	for (int i = 0; i < SAMPLES; i++)
+		lt_promql_mem_add(store, l, i * 10000, (double)(seed % 97) + i * (seed % 13) * 0.1);
+	lt_labels_put(pool, l);
+	n_series++;
+}
+
+static void fill(unsigned nodes)
+{
+	static const char *const modes[] = {
+		"idle", "iowait", "irq", "nice", "softirq", "steal", "system", "user"};
+
+	for (unsigned n = 0; n < nodes; n++) {
+		for (unsigned m = 0; m < LT_ARRAY_LEN(modes); m++)
+			add("node_cpu_seconds_total", "mode", modes[m], n, n * 8 + m);
+		add("node_memory_MemAvailable_bytes", "", "", n, n);
+		add("node_memory_MemTotal_bytes", "", "", n, n * 7 + 90);
+		add("node_filesystem_avail_bytes", "mountpoint", "/", n, n * 3);
+		add("node_filesystem_avail_bytes", "mountpoint", "/var", n, n * 5);
+	}
+}
+
+/* ns of the best of some evaluations; of the first one in @first_ns. */
+static int64_t measure(struct lt_promql_expr *e, int64_t *first_ns, uint64_t *samples, size_t *n)
+{
+	struct lt_promql_result r = {0};
+	int64_t best = INT64_MAX;
+	struct lt_err err;
+
+	for (int round = 0; round < 8; round++) {
+		int64_t from = lt_mono_ns(), took;
+
+		if (lt_promql_eval(e, 120000, lt_promql_mem_storage(store), &r, &err) != LT_OK) {
+			fprintf(stderr, "promql_bench: %s\n", err.msg);
+			exit(1);
+		}
+		took = lt_mono_ns() - from;
+		if (round == 0)
+			*first_ns = took;
+		best = took < best ? took : best;
+	}
+	*samples = r.samples_read;
+	*n = r.n;
+	lt_promql_result_fini(&r);
+	return best;
+}
+
+int main(int argc, char **argv)
+{
+	static const struct {
+		const char *text;
+		unsigned series; /* a node */
+	} cases[] = {
+		{"node_memory_MemAvailable_bytes < 0", 1},
+		{"node_memory_MemAvailable_bytes / node_memory_MemTotal_bytes < 0.2", 2},
+		{"node_cpu_seconds_total{mode=\"idle\"}", 1},
+		{"rate(node_cpu_seconds_total[2m]) > 1e9", 8},
+		{"100 - avg by (instance) (rate(node_cpu_seconds_total{mode=\"idle\"}[2m])) * 100 "
+		 "> 80",
+			1},
+		{"sum by (instance) (rate(node_cpu_seconds_total{mode!=\"idle\"}[2m]))", 7},
+		{"predict_linear(node_filesystem_avail_bytes{mountpoint=~\"/|/home\"}[2m], 86400) "
+		 "< 0",
+			1},
+		{"max_over_time(node_memory_MemAvailable_bytes[1m:10s])", 1},
+		{"topk(10, node_cpu_seconds_total)", 8},
+		{"count by (job) (node_filesystem_avail_bytes)", 2},
+	};
+	unsigned nodes = argc > 1 ? (unsigned)strtoul(argv[1], NULL, 10) : 10000;
+	struct lt_label_pool_info info;
+
+	pool = lt_label_pool_new();
+	store = lt_promql_mem_new(pool);
+	fill(nodes);
+	lt_label_pool_info(pool, &info);
+	printf("%zu series; label sets %.1f bytes a series with their texts\n", n_series,
+		(double)info.bytes / (double)n_series);
+	printf("%10s %10s %9s %9s  expression\n", "first ns", "then ns", "samples", "elements");
+	for (size_t i = 0; i < LT_ARRAY_LEN(cases); i++) {
+		double series = (double)cases[i].series * nodes;
+		struct lt_promql_expr *e;
+		int64_t first, then;
+		uint64_t samples;
+		struct lt_err err;
+		size_t n;
+
+		if (lt_promql_parse(pool, cases[i].text, strlen(cases[i].text), NULL, &e, NULL,
+			    &err) != LT_OK) {
+			fprintf(stderr, "promql_bench: %s\n", err.msg);
+			return 1;
+		}
+		then = measure(e, &first, &samples, &n);
+		printf("%10.1f %10.1f %9llu %9zu  %s\n", (double)first / series,
+			(double)then / series, (unsigned long long)samples, n, cases[i].text);
+		lt_promql_free(e);
+	}
+	printf("ns are for each series that the expression reads; the store is the tests' own and "
+	       "looks "
+	       "at all of its series to select some\n");
+	lt_promql_mem_free(store);
+	lt_label_pool_free(pool);
+	return 0;
+}
