@@ -57,7 +57,8 @@ latido-live_MAIN := consumers/live/main.c
 latido-bridge_MAIN := producers/bridge/main.c
 latido_MAIN := consumers/cli/main.c
 
-LIB_SRCS := $(wildcard lib/*/*.c) \
+# kmod/fmt.c and ring.c are pure: they run in user-space tests too.
+LIB_SRCS := $(wildcard lib/*/*.c) kmod/fmt.c kmod/ring.c \
 	$(filter-out %/main.c,$(wildcard producers/*/*.c consumers/*/*.c))
 MAIN_SRCS := $(foreach p,$(PROGS),$(wildcard $($(p)_MAIN)))
 # Files that are compiled in (migrations, Redis functions): .incbin in lib/sink/embed_*.S.
@@ -262,6 +263,7 @@ fuzz: ## Run each fuzz target for FUZZ_SECONDS (15)
 	tests/run.py fuzz
 
 include infra/doc/rules.mk
+include kmod/rules.mk
 
 .PHONY: clean
 clean: ## Remove build/
