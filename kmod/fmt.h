@@ -96,7 +96,8 @@ struct lt_task {
 	uint64_t rss_bytes;
 	uint64_t cpu_ns;
 	uint64_t start_ns; /* since boot, suspended time included; with pid, its identity */
-	const char *cgroup; /* path in the cgroup2 hierarchy; NULL: there is none, or it is too long */
+	const char
+		*cgroup; /* path in the cgroup2 hierarchy; NULL: there is none, or it is too long */
 	size_t cgroup_len;
 };
 /** lt_fmt_task() - one line with its newline. */

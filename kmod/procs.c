@@ -67,8 +67,8 @@ static int __init latido_procs_init(void)
 	procs_entry = latido_create_single("procs", show_procs);
 	if (!procs_entry)
 		return -ENOMEM;
-	tasks_entry = latido_create_seq(
-		"tasks", tasks_mode, &latido_tasks_ops, latido_tasks_state_size);
+	tasks_entry =
+		latido_create_seq("tasks", tasks_mode, &latido_tasks_ops, latido_tasks_state_size);
 	if (tasks_entry)
 		return 0;
 	proc_remove(procs_entry);

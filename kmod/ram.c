@@ -33,8 +33,8 @@ static int show(struct seq_file *m, void *v)
 	r.free = pages((long)i.freeram);
 	r.available = pages(si_mem_available());
 	r.buffers = pages((long)i.bufferram);
-	r.cached = pages((long)global_node_page_state(NR_FILE_PAGES) - swap_cache -
-			 (long)i.bufferram);
+	r.cached =
+		pages((long)global_node_page_state(NR_FILE_PAGES) - swap_cache - (long)i.bufferram);
 	r.shared = pages((long)i.sharedram);
 	r.slab_reclaimable = pages((long)global_node_page_state_pages(NR_SLAB_RECLAIMABLE_B));
 	r.slab_unreclaimable = pages((long)global_node_page_state_pages(NR_SLAB_UNRECLAIMABLE_B));

@@ -19,8 +19,8 @@ struct lt_ring {
 	unsigned int n_cpus;
 	unsigned int n_slots;
 	unsigned int newest;
-	unsigned int used; /* slots that hold a sample */
-	uint64_t *time_ns; /* [n_slots] */
+	unsigned int used;             /* slots that hold a sample */
+	uint64_t *time_ns;             /* [n_slots] */
 	struct lt_cpu_sample *samples; /* [n_slots * n_cpus] */
 };
 
@@ -41,8 +41,8 @@ struct lt_ring_window {
  * lt_ring_window() - the newest sample and the last one that is @window_ns (less @slack_ns) older
  * Return: false: none is that old yet; @w is then the oldest and the newest.
  */
-bool lt_ring_window(const struct lt_ring *r, uint64_t window_ns, uint64_t slack_ns,
-	struct lt_ring_window *w);
+bool lt_ring_window(
+	const struct lt_ring *r, uint64_t window_ns, uint64_t slack_ns, struct lt_ring_window *w);
 
 /**
  * lt_ring_usage() - share of the time that was not idle, in hundredths of a percent

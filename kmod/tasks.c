@@ -90,8 +90,7 @@ static uint64_t cpu_ns(struct task_struct *t)
 		seq = next;
 		flags = read_seqbegin_or_lock_irqsave(&sig->stats_lock, &seq);
 		ns = sig->sum_sched_runtime;
-		for_each_thread(t, thread)
-			ns += READ_ONCE(thread->se.sum_exec_runtime);
+		for_each_thread(t, thread) ns += READ_ONCE(thread->se.sum_exec_runtime);
 		next = 1; /* if that was disturbed: with the lock */
 	} while (need_seqretry(&sig->stats_lock, seq));
 	done_seqretry_irqrestore(&sig->stats_lock, seq, flags);

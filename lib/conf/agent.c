@@ -8,11 +8,12 @@
 
 static const char *const encodings[] = {"protobuf", "json", NULL};
 static const char *const shapes[] = {"always", "announced", NULL};
+static const char *const kmods[] = {"auto", "on", "off", NULL};
 static const char *const syncs[] = {"always", "interval", "never", NULL};
 /* Those of producers/agent/collectors.c; a test compares the two. */
-static const char *const collectors[] = {"cpu", "diskstats", "filesystem", "hwmon", "loadavg",
-	"meminfo", "netdev", "netstat", "pressure", "processes", "sockstat", "stat", "thermal_zone",
-	"time", "timex", "uname", "vmstat", NULL};
+static const char *const collectors[] = {"cpu", "diskstats", "filesystem", "hwmon", "kmod",
+	"loadavg", "meminfo", "netdev", "netstat", "pressure", "processes", "sockstat", "stat",
+	"thermal_zone", "time", "timex", "uname", "vmstat", NULL};
 
 static const struct lt_conf_key keys[] = {
 	KEY(STRING, "source", source, "", .max = 128,
@@ -73,6 +74,16 @@ static const struct lt_conf_key keys[] = {
 	KEY(DURATION, "processes_interval", processes_interval_ms, "5s", .min = 100, .max = HOUR,
 		.help = "The process table costs most; it is read no more often than this, and the "
 			"last values are sent between."),
+	KEY(BOOL, "processes_stream", processes_stream, "false",
+		.help = "Also publish the top processes by CPU and by memory, every "
+			"processes_interval, as a stream of its own named processes. Each process "
+			"that comes into it is new series for the store."),
+	KEY(INT, "processes_top", processes_top, "10", .min = 1, .max = 100,
+		.help = "With processes_stream: how many by CPU and how many by memory."),
+	KEY(ENUM, "kmod", kmod, "auto", .choices = kmods,
+		.help = "Take CPU times, memory and process states from Latido's kernel modules "
+			"(/proc/latido): auto: where they are loaded; on: likewise, and log when "
+			"one is not; off: never. The metrics are the same."),
 	KEY(STRING, "filesystem_ignore_types", filesystem_ignore_types,
 		"^(autofs|binfmt_misc|bpf|cgroup2?|configfs|debugfs|devpts|devtmpfs|fusectl|"
 		"hugetlbfs|iso9660|mqueue|nsfs|overlay|proc|procfs|pstore|rpc_pipefs|securityfs|"

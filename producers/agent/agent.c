@@ -16,6 +16,7 @@
 #include "queue.h"
 #include "sched.h"
 #include "sender.h"
+#include "top.h"
 
 #define TYPE_PROTOBUF "application/x-protobuf;proto=latido.v1.Event"
 #define TYPE_JSON     "application/json"
@@ -38,7 +39,9 @@ struct agent {
 	struct lt_snapshot *snapshot;
 	struct lt_sched sched;
 	struct lt_timer tick_timer;
-	struct lt_complaint sample_complaint;
+	struct lt_complaint sample_complaint, top_complaint;
+	struct lt_top *top; /* NULL: not wanted */
+	struct lt_snapshot *top_snapshot;
 
 	uint64_t epoch, seq;
 	struct lt_sender *sender;     /* with a spool; then queue is empty */
@@ -424,26 +427,13 @@ static void push(struct agent *a, const struct lt_event *e)
 	}
 }
 
-static void sample(struct agent *a)
+/* Gives @e its number and hands it over. */
+static void deliver(struct agent *a, struct lt_event *e)
 {
-	struct lt_event e = {.source = a->source,
-		.stream = "",
-		.epoch = a->epoch,
-		.seq = a->seq + 1,
-		.has_time = true,
-		.interval_ms = (uint32_t)a->conf->interval_ms};
 	struct lt_err err = {0};
 
-	if (lt_collectors_sample(a->collectors, a->snapshot, &e, &err) != LT_OK) {
-		lt_counter_add(&a->sample_errors, 1);
-		lt_complain(
-			&a->sample_complaint, LT_ERROR, "snapshot_invalid", LT_S("err", err.msg));
-		return;
-	}
-	lt_release(&a->sample_complaint, "snapshot_valid_again");
-	lt_gauge_set(&a->series, e.n);
 	if (a->sender) {
-		if (lt_sender_push(a->sender, &e, &err) == LT_OK) {
+		if (lt_sender_push(a->sender, e, &err) == LT_OK) {
 			lt_counter_add(&a->events, 1);
 			a->epoch = lt_sender_epoch(a->sender);
 			a->seq = lt_sender_last_seq(a->sender);
@@ -456,13 +446,53 @@ static void sample(struct agent *a)
 			publish(a);
 		return;
 	}
-	a->seq = e.seq; /* given only to an event that exists: no holes */
-	e.oldest_seq = lt_agent_queue_oldest_seq(a->queue);
-	if (e.oldest_seq == 0)
-		e.oldest_seq = e.seq;
-	push(a, &e);
+	e->epoch = a->epoch;
+	e->seq = ++a->seq; /* given only to an event that exists: no holes */
+	e->oldest_seq = lt_agent_queue_oldest_seq(a->queue);
+	if (e->oldest_seq == 0)
+		e->oldest_seq = e->seq;
+	push(a, e);
 	lt_counter_add(&a->events, 1);
 	publish(a);
+}
+
+static void sample(struct agent *a)
+{
+	struct lt_event e = {.source = a->source,
+		.stream = "",
+		.has_time = true,
+		.interval_ms = (uint32_t)a->conf->interval_ms};
+	struct lt_err err = {0};
+
+	if (lt_collectors_sample(a->collectors, a->snapshot, &e, &err) != LT_OK) {
+		lt_counter_add(&a->sample_errors, 1);
+		lt_complain(
+			&a->sample_complaint, LT_ERROR, "snapshot_invalid", LT_S("err", err.msg));
+		return;
+	}
+	lt_release(&a->sample_complaint, "snapshot_valid_again");
+	lt_gauge_set(&a->series, e.n);
+	deliver(a, &e);
+}
+
+/* The stream of the top processes, when it is wanted and due. */
+static void sample_top(struct agent *a)
+{
+	struct lt_event e = {.source = a->source,
+		.stream = LT_TOP_STREAM,
+		.has_time = true,
+		.interval_ms = (uint32_t)a->conf->processes_interval_ms};
+	struct lt_err err = {0};
+
+	if (!a->top || !lt_top_due(a->top, lt_mono_ns()))
+		return;
+	if (lt_top_sample(a->top, a->top_snapshot, &e, &err) != LT_OK) {
+		lt_counter_add(&a->sample_errors, 1);
+		lt_complain(&a->top_complaint, LT_ERROR, "processes_invalid", LT_S("err", err.msg));
+		return;
+	}
+	lt_release(&a->top_complaint, "processes_valid_again");
+	deliver(a, &e);
 }
 
 static void on_tick(void *arg)
@@ -472,6 +502,7 @@ static void on_tick(void *arg)
 
 	if (lt_sched_due(&a->sched, lt_wall_ns(), begin_ns)) {
 		sample(a);
+		sample_top(a);
 		lt_counter_add(&a->ticks, 1);
 		lt_counter_add(&a->missed, a->sched.missed - lt_counter_get(&a->missed));
 		lt_counter_add(&a->jumps, a->sched.jumps - lt_counter_get(&a->jumps));
@@ -545,6 +576,10 @@ int lt_agent_start(struct lt_ctx *ctx, struct lt_err *err)
 	a->collectors = lt_collectors_new(a->conf, false, err);
 	if (!a->collectors)
 		return LT_ECONF;
+	if (a->conf->processes_stream) {
+		a->top = lt_top_new(a->conf);
+		a->top_snapshot = lt_snapshot_new((uint32_t)ctx->conf->limits.max_series);
+	}
 	a->bus = lt_bus_new(&ctx->conf->bus, &options, &handler, &ctx->loop, err);
 	if (!a->bus)
 		return LT_ECONF;
@@ -581,6 +616,8 @@ void lt_agent_fini(struct lt_ctx *ctx)
 	}
 	lt_collectors_free(a->collectors);
 	lt_snapshot_free(a->snapshot);
+	lt_top_free(a->top);
+	lt_snapshot_free(a->top_snapshot);
 	lt_agent_queue_free(a->queue);
 	lt_buf_fini(&a->body);
 	lt_buf_fini(&a->payload);

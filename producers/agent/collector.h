@@ -5,6 +5,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "kmod.h"
 #include "latido/config.h"
 #include "latido/event.h"
 #include "latido/mem.h"
@@ -35,6 +36,7 @@ struct lt_collect_env {
 	uint64_t stat_tick;
 	int stat_rc;
 	struct lt_err stat_err;
+	struct lt_kmod kmod;
 	unsigned files_max;  /* that may stay open of one sort that is many alike */
 	unsigned open_files; /* kept open by lt_collect_keep() */
 };

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Times by CPU from /proc/stat; throttling and isolation from /sys/devices/system/cpu. */
+/* Times by CPU from /proc/stat or latido_cpu.ko; throttling and isolation from /sys/devices/system/cpu. */
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -224,6 +224,62 @@ static void update(struct cpu *c, const double *t)
 			c->t[i] = t[i];
 }
 
+/* From latido_cpu.ko. Return: false: not there, or not understood. */
+static bool read_kmod(struct state *s, struct lt_collect_env *env)
+{
+	static const char *const keys[N_TIMES] = {
+		[USER] = "user_ns",
+		[NICE] = "nice_ns",
+		[SYSTEM] = "system_ns",
+		[IDLE] = "idle_ns",
+		[IOWAIT] = "iowait_ns",
+		[IRQ] = "irq_ns",
+		[SOFTIRQ] = "softirq_ns",
+		[STEAL] = "steal_ns",
+		[GUEST] = "guest_ns",
+		[GUEST_NICE] = "guest_nice_ns",
+	};
+	const char *text = lt_kmod_read(&env->kmod, LT_KMOD_CPU, env->tick), *row;
+	uint64_t id, v;
+	size_t n = 0;
+
+	if (!text)
+		return false;
+	while (lt_kmod_cpu_next(&text, &id, &row)) {
+		double t[N_TIMES];
+		struct cpu *c;
+
+		for (size_t i = 0; i < N_TIMES; i++) {
+			if (!lt_kmod_u64(row, keys[i], &v)) {
+				lt_kmod_refuse(&env->kmod, LT_KMOD_CPU, keys[i]);
+				return false;
+			}
+			t[i] = (double)v / 1e9;
+		}
+		c = find(s, id, n);
+		if (!c || c->seen_tick == env->tick)
+			continue;
+		update(c, t);
+		c->seen_tick = env->tick;
+		n++;
+	}
+	if (n == 0)
+		lt_kmod_refuse(&env->kmod, LT_KMOD_CPU, "cpus");
+	return n > 0;
+}
+
+/* CPUs that are offline have no line: their counters are left out, not shown as 0, and are taken up
+ * where they are when the CPU comes back. */
+static void drop_offline(struct state *s, uint64_t tick)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < s->n; i++)
+		if (s->cpus[i].seen_tick == tick)
+			s->cpus[n++] = s->cpus[i];
+	s->n = n;
+}
+
 static int read_times(struct state *s, struct lt_collect_env *env, struct lt_err *err)
 {
 	const char *cursor = env->stat.buf;
@@ -257,12 +313,6 @@ static int read_times(struct state *s, struct lt_collect_env *env, struct lt_err
 	if (n == 0)
 		return lt_fail(err, LT_EDATA, LT_CLS_RETRY, "cpu.sample",
 			"%s: has no line of a CPU", env->stat.path);
-	/* CPUs that are offline have no line: their counters are left out, not shown as 0, and are
-	 * taken up where they are when the CPU comes back. */
-	for (size_t i = n = 0; i < s->n; i++)
-		if (s->cpus[i].seen_tick == env->tick)
-			s->cpus[n++] = s->cpus[i];
-	s->n = n;
 	return LT_OK;
 }
 
@@ -294,12 +344,16 @@ static int sample(
 	static const char *const cpu_mode[] = {"cpu", "mode"};
 	static const char *const core_package[] = {"core", "package"};
 	struct state *s = state;
-	int rc = lt_collect_stat(env, err);
 
-	if (rc == LT_OK)
-		rc = read_times(s, env, err);
-	if (rc != LT_OK)
-		return rc;
+	if (!read_kmod(s, env)) {
+		int rc = lt_collect_stat(env, err);
+
+		if (rc == LT_OK)
+			rc = read_times(s, env, err);
+		if (rc != LT_OK)
+			return rc;
+	}
+	drop_offline(s, env->tick);
 	if (env->mono_ns >= s->rescan_ns)
 		rescan(s, env);
 	read_throttles(s, &s->cores);

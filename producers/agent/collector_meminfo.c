@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* /proc/meminfo: each kernel has its own lines, so the names come from the file. */
+/*
+ * /proc/meminfo: each kernel has its own lines, so the names come from the file. The lines that
+ * latido_ram.ko has too are taken from there when it is loaded; swap, for example, it has not.
+ */
 #include <stdlib.h>
 #include <string.h>
 
@@ -41,18 +44,49 @@ static char *make(struct lt_token unit, struct lt_token key, void *arg)
 	return b.data;
 }
 
+/* Bytes of the line @key as latido_ram.ko has them. Return: false: it has no such line. */
+static bool from_kmod(const char *text, struct lt_token key, double *bytes)
+{
+	static const char *const lines[][2] = {
+		{"MemTotal", "total_bytes"},
+		{"MemFree", "free_bytes"},
+		{"MemAvailable", "available_bytes"},
+		{"Buffers", "buffers_bytes"},
+		{"Cached", "cached_bytes"},
+		{"Shmem", "shared_bytes"},
+		{"SReclaimable", "slab_reclaimable_bytes"},
+		{"SUnreclaim", "slab_unreclaimable_bytes"},
+	};
+	uint64_t v;
+
+	for (size_t i = 0; i < LT_ARRAY_LEN(lines); i++) {
+		if (!lt_token_is(key, lines[i][0]))
+			continue;
+		if (!lt_kmod_u64(text, lines[i][1], &v))
+			return false;
+		*bytes = (double)v;
+		return true;
+	}
+	return false;
+}
+
 static int sample(
 	void *state, struct lt_collect_env *env, struct lt_snapshot *out, struct lt_err *err)
 {
 	struct state *s = state;
 	struct lt_token line, key, number, unit;
-	const char *cursor, *name;
+	const char *cursor, *name, *kmod;
 	size_t i = 0;
 	int rc = lt_procfile_read(&s->f, err);
+	uint64_t total;
 
-	(void)env;
 	if (rc != LT_OK)
 		return rc;
+	kmod = lt_kmod_read(&env->kmod, LT_KMOD_RAM, env->tick);
+	if (kmod && !lt_kmod_u64(kmod, "total_bytes", &total)) {
+		lt_kmod_refuse(&env->kmod, LT_KMOD_RAM, "total_bytes");
+		kmod = NULL;
+	}
 	s->pairs.n = 0;
 	cursor = s->f.buf;
 	while (lt_scan_line(&cursor, &line)) {
@@ -67,8 +101,12 @@ static int sample(
 		(void)lt_scan_word(&line, &unit); /* kB or nothing */
 		key.len--;
 		name = lt_names_at(&s->names, i++, unit, key, make, NULL);
+		if (unit.len)
+			v *= 1024;
+		if (kmod)
+			(void)from_kmod(kmod, key, &v);
 		if (name)
-			lt_pairs_add(&s->pairs, name, unit.len ? v * 1024 : v);
+			lt_pairs_add(&s->pairs, name, v);
 	}
 	if (s->pairs.n == 0)
 		return lt_fail(

@@ -323,9 +323,27 @@ static int scan(struct state *s, struct lt_err *err)
 			"no process to be seen: not a procfs, or mounted with hidepid");
 	kept_sweep(&s->kept, s->scan, false);
 	s->c = c;
-	for (size_t i = 0; i < STATES; i++)
-		s->seen[i] |= c.by_process[i] || c.by_thread[i];
 	return LT_OK;
+}
+
+/* From latido_procs.ko, which needs no walk. Return: false: not there, or not understood. */
+static bool read_kmod(struct state *s, struct lt_collect_env *env)
+{
+	const char *text = lt_kmod_read(&env->kmod, LT_KMOD_PROCS, env->tick);
+	struct counts c = {0};
+
+	if (!text)
+		return false;
+	if (!lt_kmod_u64(text, "total_procesos", &c.pids) || c.pids == 0 ||
+		!lt_kmod_u64(text, "threads", &c.threads) ||
+		!lt_kmod_states(text, "states", c.by_process) ||
+		!lt_kmod_states(text, "thread_states", c.by_thread)) {
+		lt_kmod_refuse(&env->kmod, LT_KMOD_PROCS, "total_procesos, states, threads");
+		return false;
+	}
+	kept_sweep(&s->kept, 0, true);
+	s->c = c;
+	return true;
 }
 
 static void emit_states(const struct state *s, struct lt_snapshot *out,
@@ -353,8 +371,10 @@ static int sample(
 	if (!s->scanned || env->mono_ns - s->scanned_ns >= every_ns) {
 		if ((rc = lt_procfile_number(&s->threads_max, &s->max_threads, err)) != LT_OK ||
 			(rc = lt_procfile_number(&s->pid_max, &s->max_pids, err)) != LT_OK ||
-			(rc = scan(s, err)) != LT_OK)
+			(!read_kmod(s, env) && (rc = scan(s, err)) != LT_OK))
 			return rc;
+		for (size_t i = 0; i < STATES; i++)
+			s->seen[i] |= s->c.by_process[i] || s->c.by_thread[i];
 		s->scanned = true;
 		s->scanned_ns = env->mono_ns;
 	}

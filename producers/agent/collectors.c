@@ -11,15 +11,16 @@
 #include "latido/clock.h"
 #include "latido/log.h"
 #include "latido/stats.h"
+#include "top.h"
 
 #define FILES_MAX       320
 #define ABSENT_RETRY_NS (60 * LT_NS_PER_S)
 
 extern const struct lt_collector lt_collector_cpu, lt_collector_diskstats, lt_collector_filesystem,
-	lt_collector_hwmon, lt_collector_loadavg, lt_collector_meminfo, lt_collector_netdev,
-	lt_collector_netstat, lt_collector_pressure, lt_collector_processes, lt_collector_sockstat,
-	lt_collector_stat, lt_collector_thermal_zone, lt_collector_time, lt_collector_timex,
-	lt_collector_uname, lt_collector_vmstat;
+	lt_collector_hwmon, lt_collector_kmod, lt_collector_loadavg, lt_collector_meminfo,
+	lt_collector_netdev, lt_collector_netstat, lt_collector_pressure, lt_collector_processes,
+	lt_collector_sockstat, lt_collector_stat, lt_collector_thermal_zone, lt_collector_time,
+	lt_collector_timex, lt_collector_uname, lt_collector_vmstat;
 
 const struct lt_collector *const lt_collectors_all[] = {
 	&lt_collector_time, /* first: nearest to the time of the event */
@@ -39,6 +40,7 @@ const struct lt_collector *const lt_collectors_all[] = {
 	&lt_collector_timex,
 	&lt_collector_hwmon,
 	&lt_collector_thermal_zone,
+	&lt_collector_kmod, /* last: what the others have read */
 	NULL,
 };
 
@@ -159,6 +161,7 @@ struct lt_collectors *lt_collectors_new(
 	cs->env.conf = conf;
 	cs->env.files_max = files_max();
 	cs->env.once = once;
+	lt_kmod_init(&cs->env.kmod, conf);
 	cs->env.tick = 1;
 	cs->env.mono_ns = lt_mono_ns();
 	cs->env.wall_ns = lt_wall_ns();
@@ -201,6 +204,7 @@ void lt_collectors_free(struct lt_collectors *cs)
 		free(cs->slots[i].labels);
 	}
 	lt_procfile_fini(&cs->env.stat);
+	lt_kmod_fini(&cs->env.kmod);
 	free(cs->slots);
 	free(cs->stats);
 	free(cs);
@@ -456,5 +460,10 @@ void lt_collectors_list(struct lt_collectors *cs, FILE *out)
 				print_names(out, c, &c->metrics[m], e.shape);
 		}
 	}
+	fprintf(out, "\n# stream %s, with agent.processes_stream: the top processes\n",
+		LT_TOP_STREAM);
+	for (size_t i = 0; i < LT_TOP_METRICS; i++)
+		print_row(out, lt_top_metrics[i].name, lt_top_metrics[i].kind,
+			lt_top_metrics[i].help);
 	lt_snapshot_free(snapshot);
 }

@@ -59,6 +59,7 @@ struct lt_bus_conf {
 
 enum lt_agent_encoding { LT_ENC_PROTOBUF = 0, LT_ENC_JSON };
 enum lt_agent_shape { LT_SHAPE_ALWAYS = 0, LT_SHAPE_ANNOUNCED };
+enum lt_kmod_mode { LT_KMOD_AUTO = 0, LT_KMOD_ON, LT_KMOD_OFF };
 
 struct lt_agent_conf {
 	char *source; /* empty: host name */
@@ -83,6 +84,9 @@ struct lt_agent_conf {
 	char *rootfs;                   /* prefix of mount points for statfs */
 	struct lt_conf_list collectors; /* empty: all */
 	int64_t processes_interval_ms;
+	bool processes_stream;
+	int64_t processes_top;
+	int kmod;                      /* enum lt_kmod_mode */
 	char *filesystem_ignore_types; /* regular expressions, node_exporter's defaults */
 	char *filesystem_ignore_mounts;
 	char *diskstats_ignore_devices;

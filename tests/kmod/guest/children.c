@@ -16,10 +16,10 @@
 
 #include "guest.h"
 
-#define CGROUP     "/sys/fs/cgroup/de \"prueba\"\\x"
-#define RSS_BYTES  ((size_t)24 << 20)
-#define READY_S    60
-#define CROWD_MAX  2000
+#define CGROUP    "/sys/fs/cgroup/de \"prueba\"\\x"
+#define RSS_BYTES ((size_t)24 << 20)
+#define READY_S   60
+#define CROWD_MAX 2000
 
 /* What may not stand in JSON as it is: tests/kmod/test_kmod.py knows them too. */
 static const char *const hostile[] = {
@@ -28,7 +28,7 @@ static const char *const hostile[] = {
 	"\x01\x1f\x7f",
 	"\xff\xfe\xc0\xaf",
 	"se\xc3\xb1or\xe2\x82\xac",
-	"cut\xe2\x82",          /* a euro sign without its end */
+	"cut\xe2\x82",           /* a euro sign without its end */
 	"\xed\xa0\x80surrogate", /* not UTF-8 */
 	") R 0 0 (",
 };

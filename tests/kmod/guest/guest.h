@@ -76,7 +76,11 @@ void test_procs(void);
 void test_tasks(void);
 void test_open_while_unloading(void);
 void test_cycles(unsigned n);
+/** slab_baseline() - before the first module of ours: what is no leak. */
+void slab_baseline(void);
 void test_leaks(void);
+/** network_up() - with the modules that it needs; nothing when there is no agent to use it. */
+void network_up(void);
 void test_agent(void);
 void bench(void);
 

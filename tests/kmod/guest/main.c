@@ -57,6 +57,8 @@ static void run(void)
 		unload_all();
 		return;
 	}
+	network_up();
+	slab_baseline();
 	test_parameters();
 	load_all();
 	children_start();

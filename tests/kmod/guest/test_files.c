@@ -68,8 +68,8 @@ static void test_cpu_times(void)
 		read_file("/proc/stat", &after))
 		die("cpu cannot be read");
 	n = parse_stat(before.p, a, 8);
-	check(parse_stat(after.p, b, 8) == n && must_number(mine.p, "online_cpus") == n, "cpu_count",
-		"/proc/stat has %u", n);
+	check(parse_stat(after.p, b, 8) == n && must_number(mine.p, "online_cpus") == n,
+		"cpu_count", "/proc/stat has %u", n);
 	for (unsigned i = 0; i < n; i++) {
 		char key[32];
 		const char *row;
@@ -222,8 +222,8 @@ void test_cpu(void)
 }
 
 /* kB of /proc/meminfo that @v bytes are to lie between. */
-static bool between(const struct text *a, const struct text *b, const char *key, uint64_t v,
-	uint64_t slack)
+static bool between(
+	const struct text *a, const struct text *b, const char *key, uint64_t v, uint64_t slack)
 {
 	uint64_t x = must_number(a->p, key) << 10, y = must_number(b->p, key) << 10;
 	uint64_t lo = x < y ? x : y, hi = x < y ? y : x;
