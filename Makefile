@@ -171,6 +171,7 @@ $(FB)/bin/%: $(FB)/tests/fuzz/%.o $(FB)/liblatido.a
 bench: bench-bin ## Run every benchmark once
 	@for b in $(BENCH_BINS); do echo "== $$(basename $$b)"; $$b || exit 1; done
 	$(MAKE) --no-print-directory bench-agent
+	$(MAKE) --no-print-directory bench-kmod
 
 bench-agent: $(B)/bin/latido-agent ## CPU time and memory of the agent beside node_exporter (BENCH_SECONDS=600 for ten minutes)
 	LATIDO_BIN=$(B)/bin /usr/bin/python3 tests/bench/agent/bench_agent.py
@@ -273,4 +274,5 @@ clean: ## Remove build/
 help: ## List the targets
 	@grep -hE '^[a-z][a-zA-Z-]*:.*##' $(MAKEFILE_LIST) | sed 's/:[^#]*## /\t/' | sort | expand -t 20
 
--include $(shell find $(O) -name '*.d' 2>/dev/null)
+# build/kmod has a kernel's tree in it.
+-include $(shell find $(O) -path $(O)/kmod -prune -o -type f -name '*.d' -print 2>/dev/null)

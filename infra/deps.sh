@@ -3,7 +3,9 @@
 #
 # Installs the Debian 12 packages that are missing, and says which. Does nothing when all are there.
 #
-#	infra/deps.sh [--check] [GROUP...]	groups: build demo test kafka; default all
+#	infra/deps.sh [--check] [GROUP...]	groups: build demo test kafka kmod; default all of these
+#
+# One more group, kmod-debug, is installed only when it is named (make test-kmod-debug).
 #
 # --check: install nothing, fail with the list and the remedy when something is missing.
 # Not root: by sudo. Servers that get installed are neither started nor enabled: the demo and the
@@ -23,6 +25,9 @@ test="libcmocka-dev clang-14 libclang-rt-14-dev clang-format-14 clang-tidy-14 sh
 	python3-yaml pyflakes3 procps openssl jq tmux systemd chromium"
 # Apache Kafka itself comes as jars: make kafka-jars.
 kafka="openjdk-17-jre-headless maven"
+# Headers to build the modules against, a machine to try them in, linters. The kernel is not installed.
+kmod="linux-headers-amd64 qemu-system-x86 kmod sparse coccinelle"
+kmod_debug="linux-source flex bison bc libelf-dev xz-utils"
 # Services that come with these packages.
 services="mosquitto redis-server postgresql prometheus prometheus-alertmanager prometheus-node-exporter"
 
@@ -32,7 +37,7 @@ die() { printf 'deps: %s\n' "$*" >&2; exit 1; }
 check=
 [ "${1-}" != --check ] || { check=1; shift; }
 [ "${LATIDO_DEPS-}" != skip ] || exit 0
-[ $# -gt 0 ] || set -- build demo test kafka
+[ $# -gt 0 ] || set -- build demo test kafka kmod
 wanted=
 for group in "$@"; do
 	case $group in
@@ -40,7 +45,9 @@ for group in "$@"; do
 	demo) wanted="$wanted $demo" ;;
 	test) wanted="$wanted $test" ;;
 	kafka) wanted="$wanted $kafka" ;;
-	*) die "no such group: $group (build, demo, test or kafka)" ;;
+	kmod) wanted="$wanted $kmod" ;;
+	kmod-debug) wanted="$wanted $kmod_debug" ;;
+	*) die "no such group: $group (build, demo, test, kafka, kmod or kmod-debug)" ;;
 	esac
 done
 

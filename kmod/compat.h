@@ -6,7 +6,7 @@
  * Everything that differs between the kernels that the modules are for: 5.15 to 6.12. What is not
  * here was chosen because it is the same in all of them: proc_create_single_data() and
  * proc_create_seq_private() instead of proc_ops, task_state_to_char() instead of ->state or
- * ->__state, get_task_comm(), get_mm_rss(), read_seqbegin_or_lock_irqsave().
+ * ->__state, get_task_comm(), get_mm_rss().
  */
 #include <linux/cgroup.h>
 #include <linux/pid_namespace.h>

@@ -73,8 +73,7 @@ static void take_sample(void)
 	struct lt_ring_window w;
 	unsigned int cpu;
 
-	for_each_online_cpu(cpu)
-	{
+	for_each_online_cpu(cpu) {
 		uint64_t ns[LT_CPU_MODES];
 
 		read_cpu(cpu, ns);
@@ -117,8 +116,7 @@ static int show(struct seq_file *m, void *v)
 	head.online = num_online_cpus();
 	latido_fmt_begin(m, &f);
 	lt_fmt_cpu_begin(&f, &head);
-	for_each_online_cpu(cpu)
-	{
+	for_each_online_cpu(cpu) {
 		row.cpu = cpu;
 		row.usage = usage[cpu];
 		read_cpu(cpu, row.ns);
@@ -143,7 +141,8 @@ static int make_ring(void)
 		return -ENOMEM;
 	lt_ring_init(&ring, nr_cpu_ids, slots, ring_times, ring_samples);
 	boot = lt_ring_next(&ring, 0);
-	for_each_online_cpu(cpu) boot[cpu].busy_ns = 1; /* 0 would be: not online */
+	for_each_online_cpu(cpu)
+		boot[cpu].busy_ns = 1; /* 0 would be: not online */
 	return 0;
 }
 

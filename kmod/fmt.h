@@ -70,6 +70,7 @@ struct lt_ram {
 	uint64_t total, free, available, buffers, cached, shared;
 	uint64_t slab_reclaimable, slab_unreclaimable;
 };
+
 void lt_fmt_ram(struct lt_fmt *f, const struct lt_ram *r);
 
 /* Every state that the kernel shows for a task, and one place for any that it may come to show. */
@@ -84,6 +85,7 @@ struct lt_procs {
 	uint64_t processes[LT_N_STATES];
 	uint64_t threads[LT_N_STATES];
 };
+
 void lt_fmt_procs(struct lt_fmt *f, const struct lt_procs *p);
 
 /** struct lt_task - a process */
@@ -95,11 +97,11 @@ struct lt_task {
 	uint32_t threads;
 	uint64_t rss_bytes;
 	uint64_t cpu_ns;
-	uint64_t start_ns; /* since boot, suspended time included; with pid, its identity */
-	const char
-		*cgroup; /* path in the cgroup2 hierarchy; NULL: there is none, or it is too long */
+	uint64_t start_ns;  /* since boot, suspended time included; with pid, its identity */
+	const char *cgroup; /* path in the cgroup2 hierarchy; NULL: none, or too long */
 	size_t cgroup_len;
 };
+
 /** lt_fmt_task() - one line with its newline. */
 void lt_fmt_task(struct lt_fmt *f, const struct lt_task *t);
 

@@ -46,7 +46,7 @@ kmod-lint: ## sparse, coccinelle, W=1 and, with linux-source installed, checkpat
 test-kmod: all ## Boot Debian's kernel with the modules under emulation and compare (no root, no KVM)
 	tests/run.py kmod
 test-kmod-debug: all ## The same in a kernel built with KASAN, lockdep and kmemleak (once about 10 minutes)
-	infra/deps.sh build test kmod-debug
+	infra/deps.sh build demo test kmod kmod-debug
 	LATIDO_BIN=$(B)/bin LATIDO_KMOD_DEBUG=1 /usr/bin/python3 -m pytest -v -rA -p no:cacheprovider tests/kmod/test_kmod.py
 bench-kmod: ## What a read of /proc/latido costs beside /proc, in the test machine at 500 processes
 	/usr/bin/python3 tests/kmod/bench.py

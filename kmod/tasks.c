@@ -75,25 +75,37 @@ static void tasks_stop(struct seq_file *m, void *v)
 		put_task_struct(v);
 }
 
-/* CPU time of all threads, ended ones included; under RCU. What /proc/PID/stat splits into utime
- * and stime.
+static uint64_t sum_runtime(struct task_struct *t)
+{
+	uint64_t ns = t->signal->sum_sched_runtime; /* of threads that have ended */
+	struct task_struct *thread;
+
+	for_each_thread(t, thread)
+		ns += READ_ONCE(thread->se.sum_exec_runtime);
+	return ns;
+}
+
+/*
+ * CPU time of all threads; under RCU. What /proc/PID/stat splits into utime and stime. A thread that
+ * ends meanwhile moves its time into the sum: then once more, and in the end with the lock that it
+ * takes for that.
  */
 static uint64_t cpu_ns(struct task_struct *t)
 {
 	struct signal_struct *sig = t->signal;
-	struct task_struct *thread;
-	unsigned int seq, next = 0;
+	unsigned int i, seq;
 	unsigned long flags;
 	uint64_t ns;
 
-	do {
-		seq = next;
-		flags = read_seqbegin_or_lock_irqsave(&sig->stats_lock, &seq);
-		ns = sig->sum_sched_runtime;
-		for_each_thread(t, thread) ns += READ_ONCE(thread->se.sum_exec_runtime);
-		next = 1; /* if that was disturbed: with the lock */
-	} while (need_seqretry(&sig->stats_lock, seq));
-	done_seqretry_irqrestore(&sig->stats_lock, seq, flags);
+	for (i = 0; i < 4; i++) {
+		seq = read_seqbegin(&sig->stats_lock);
+		ns = sum_runtime(t);
+		if (!read_seqretry(&sig->stats_lock, seq))
+			return ns;
+	}
+	read_seqlock_excl_irqsave(&sig->stats_lock, flags);
+	ns = sum_runtime(t);
+	read_sequnlock_excl_irqrestore(&sig->stats_lock, flags);
 	return ns;
 }
 

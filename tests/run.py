@@ -214,6 +214,17 @@ def web_jobs():
     ]
 
 
+def kmod_jobs():
+    """The kernel modules: linters, and one boot of Debian's kernel under emulation."""
+    junit = os.path.join(LOGS, "kmod", "kmod.xml")
+    base = os.path.join(temporary_folder(), "kmod")
+    command = ["/usr/bin/python3", "-m", "pytest", "-p", "no:cacheprovider", "-v", "-ra", "--durations=3",
+               f"--junitxml={junit}", f"--basetemp={base}", os.path.join(ROOT, "tests", "kmod")]
+    return [Job("kmod", command, count_junit(junit), {"LATIDO_BIN": os.path.join(BUILD, "release", "bin")},
+                seconds=1200, folder=base),
+            Job("kmod-lint", make_target("kmod-lint"), count_exit_code)]
+
+
 @dataclass
 class Suite:
     name: str
@@ -238,6 +249,7 @@ SUITES = [
     Suite("contract-tsan", binaries("tsan", "tests-bin"), cmocka_jobs("contract", "tsan")),
     Suite("web", [["web"]], web_jobs),
     Suite("fuzz", [["fuzz-bin"]], fuzz_jobs),
+    Suite("kmod", binaries("release", "all"), kmod_jobs),
     Suite("fault", binaries("release", "all"), fault_jobs),
     Suite("integration-release", binaries("release", "all", "tests-bin", "tools-bin", "kafka-jars"),
           pytest_jobs("release")),

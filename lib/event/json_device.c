@@ -182,6 +182,16 @@ static int reserved(struct json_msg *m, const char *s, size_t n, const struct js
 		if (!json_hora(text, len, hora))
 			return 0;
 		return 1;
+	} else if (is(s, n, "api") && v->type == JSON_STRING) {
+		/* which program speaks: the first users' documents say it, and have it in a column */
+		text = json_text(v, &m->s->text, &len);
+		if (len > 0 && len <= LT_LABEL_NAME_MAX && lt_utf8_valid(text, len))
+			*code = json_msg_add(m, (struct shape_text){"api_info", 8},
+				&(struct shape_text){"api", 3}, &(struct shape_text){text, len}, 1,
+				1);
+		else
+			m->n_ignored++;
+		return 1;
 	} else if (is(s, n, "seq") || (n && s[0] == '_')) {
 		m->n_ignored++;
 	} else {

@@ -13,5 +13,6 @@ FILE(lt_sql_0002, "schemas/sql/0002_store.sql")
 FILE(lt_sql_0003, "schemas/sql/0003_views.sql")
 FILE(lt_sql_0004, "schemas/sql/0004_kafka.sql")
 FILE(lt_sql_0005, "schemas/sql/0005_alerts.sql")
+FILE(lt_sql_0006, "schemas/sql/0006_metricas.sql")
 
 	.section .note.GNU-stack, "", %progbits

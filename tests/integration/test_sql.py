@@ -249,7 +249,7 @@ def test_readme_examples(filled):
         text = f.read()
     blocks = text.split("```sql\n")[1:]
     asked = [s for block in blocks[:2] for s in block.split("```")[0].split(";\n") if s.strip()]
-    assert len(asked) == 7
+    assert len(asked) == 8
     for statement in asked:
         filled.execute(statement)
 

@@ -22,7 +22,7 @@ BUILD = os.path.join(ROOT, "build", "kmod")
 MODULES = ("latido", "latido_cpu", "latido_ram", "latido_procs")
 NETWORK = "virtio_pci", "virtio_net"
 HEADERS = "linux-headers-amd64"
-BOOT_SECONDS = 600  # a hang; a quiet machine needs a tenth of that
+BOOT_SECONDS = 900  # a hang; a quiet machine needs half a minute
 QEMU = "qemu-system-x86_64"
 
 

@@ -224,12 +224,21 @@ static void the_first_users_document(void **state)
 
 	(void)state;
 	assert_int_equal(decode(DEV, text), LT_OK);
-	assert_int_equal(got->n, 11);
+	assert_int_equal(got->n, 12);
 	assert_true(got->has_time && got->time_ns == INT64_C(1750126914000000000));
-	assert_int_equal(got->n_ignored, 1);
+	assert_int_equal(got->n_ignored, 0);
+	assert_string_equal(got->shape->series[11].text, "api_info{api=\"Python\"}");
+	assert_true(lt_event_value(got, 11) == 1);
 	assert_string_equal(got->shape->series[1].text, "ram_libre");
 	assert_true(lt_event_value(got, 1) == 1110552576);
 
+	/* a number is a number; what cannot be a label is passed over */
+	assert_int_equal(decode(DEV, "{\"api\":3,\"a\":1}"), LT_OK);
+	assert_string_equal(series(got), "api=3 a=1");
+	assert_int_equal(decode(DEV, "{\"api\":\"\",\"a\":1}"), LT_OK);
+	assert_true(got->n == 1 && got->n_ignored == 1);
+	assert_int_equal(decode(DEV, "{\"api\":\"x\\u0000\",\"a\":1}"), LT_OK);
+	assert_true(got->n == 1 && got->n_ignored == 1);
 	/* an explicit time wins; an hora that is none is text like any other */
 	assert_int_equal(
 		decode(DEV, "{\"hora\":\"2025-06-17 02:21:54\",\"ts\":1763700000,\"a\":1}"), LT_OK);
