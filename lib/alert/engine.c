@@ -26,7 +26,7 @@ static void changed(void *ctx, const char *source, bool device, uint32_t interva
 {
 	struct lt_engine *e = ctx;
 
-	if (e->outputs && e->role != LT_ROLE_FOLLOW)
+	if (e->role != LT_ROLE_FOLLOW)
 		lt_outputs_source(e->outputs, source, device, interval_ms, gone);
 }
 
@@ -57,7 +57,11 @@ struct lt_engine *lt_engine_new(const struct lt_config *conf, struct lt_engine_i
 	e->offset_ns = lt_wall_ns() - lt_mono_ns();
 	e->paused = true;
 	engine_copy_conf(e, c);
-	if (engine_load(e, report, err) != LT_OK) {
+	e->started_mono_ns = lt_mono_ns();
+	e->redis = lt_redis_new(&conf->redis, err);
+	if (e->redis && engine_load(e, report, err) == LT_OK)
+		e->outputs = lt_outputs_start(conf, &info->outputs, err);
+	if (!e->outputs) {
 		lt_engine_free(e);
 		return NULL;
 	}
@@ -94,10 +98,6 @@ static int warm(struct lt_engine *e, struct lt_err *err)
 	struct lt_warm_info info;
 	int rc;
 
-	if (!e->redis)
-		e->redis = lt_redis_new(&e->conf->redis, err);
-	if (!e->redis)
-		return err->code;
 	rc = lt_redis_connect(e->redis, err);
 	if (rc == LT_OK)
 		rc = lt_warm_start(e->redis, e->conf, e->sources, lt_as_longest_ms(e->store),
@@ -112,31 +112,32 @@ static int warm(struct lt_engine *e, struct lt_err *err)
 	return LT_OK;
 }
 
-int lt_engine_open(struct lt_engine *e, struct lt_publisher *publisher, struct lt_err *err)
+void lt_engine_publisher(struct lt_engine *e, struct lt_publisher *p)
+{
+	lt_outputs_publisher(e->outputs, p);
+}
+
+int lt_engine_open(struct lt_engine *e, struct lt_err *err)
 {
 	int rc;
 
-	if (e->outputs)
+	if (e->open)
 		return LT_OK;
-	if (!e->started_mono_ns)
-		e->started_mono_ns = lt_mono_ns();
 	rc = warm(e, err);
-	if (rc != LT_OK && err->cls == LT_CLS_RETRY &&
-		lt_mono_ns() - e->started_mono_ns <
-			e->conf->alert.restore_timeout_ms * LT_NS_PER_MS)
+	if (rc != LT_OK && err->cls != LT_CLS_RETRY)
 		return rc;
-	if (rc != LT_OK && err->cls == LT_CLS_CONFIG)
+	if (rc != LT_OK && lt_mono_ns() - e->started_mono_ns <
+				   e->conf->alert.restore_timeout_ms * LT_NS_PER_MS)
 		return rc;
 	if (rc != LT_OK)
 		lt_log(LT_WARN, "not_warmed", LT_S("err", err->msg));
-	e->outputs = lt_outputs_start(e->conf, publisher, &e->info->outputs, err);
-	return e->outputs ? LT_OK : err->code;
+	e->open = true;
+	return LT_OK;
 }
 
 void lt_engine_interrupt(struct lt_engine *e)
 {
-	if (e->redis)
-		lt_redis_interrupt(e->redis);
+	lt_redis_interrupt(e->redis);
 }
 
 /* ---- events ---- */
@@ -333,6 +334,8 @@ int64_t lt_engine_tick(struct lt_engine *e)
 {
 	int64_t now_ms, until_ms, next_ms, wait_ns;
 
+	if (!e->outputs)
+		return INT64_MAX;
 	watch_clock(e);
 	now_ms = lt_wall_ns() / LT_NS_PER_MS;
 	engine_take_reload(e, now_ms);

@@ -47,15 +47,17 @@ int lt_engine_check(const char *const *globs, size_t n, const struct lt_alert_co
 	const struct lt_rules_opts *opts, struct lt_buf *out);
 
 /**
- * lt_engine_new() - load the rules; no I/O but reading their files
+ * lt_engine_new() - load the rules, start the outputs; loop thread
  * @report: errors and warnings of the rule files, a line each.
  */
 struct lt_engine *lt_engine_new(const struct lt_config *conf, struct lt_engine_info *info,
 	struct lt_buf *report, struct lt_err *err);
 void lt_engine_free(struct lt_engine *e);
 
-/** lt_engine_open() - start the outputs and fill the windows; RETRY errors: call again. */
-int lt_engine_open(struct lt_engine *e, struct lt_publisher *publisher, struct lt_err *err);
+/** lt_engine_publisher() - the way to the bus, before lt_engine_open(); borrowed. */
+void lt_engine_publisher(struct lt_engine *e, struct lt_publisher *p);
+/** lt_engine_open() - fill the windows; RETRY errors: call again. */
+int lt_engine_open(struct lt_engine *e, struct lt_err *err);
 /** lt_engine_interrupt() - make lt_engine_open() give up; any thread. */
 void lt_engine_interrupt(struct lt_engine *e);
 void lt_engine_events(struct lt_engine *e, struct lt_event *const *events, size_t n);

@@ -28,7 +28,7 @@ struct lt_engine {
 	struct lt_sources *sources;
 	struct lt_rules *rules;
 	struct lt_rules_sink sink;
-	struct lt_outputs *outputs; /* NULL: not open */
+	struct lt_outputs *outputs; /* NULL: closed */
 	struct lt_redis *redis;     /* for warming */
 	struct engine_rules_conf rules_conf;
 
@@ -40,7 +40,7 @@ struct lt_engine {
 	int64_t put_mono_ns, behind_ns; /* of the last batch */
 	int64_t swept_mono_ns, started_mono_ns;
 	int64_t offset_ns; /* wall clock less monotonic clock */
-	bool paused;
+	bool open, paused;
 
 	enum lt_role role;
 	struct lt_inheritance inheritance;

@@ -153,8 +153,8 @@ static char *instance_name(const struct lt_alert_conf *c)
 	return lt_asprintf("%s:%d", host, (int)getpid());
 }
 
-struct lt_outputs *lt_outputs_start(const struct lt_config *conf, struct lt_publisher *publisher,
-	struct lt_outputs_info *info, struct lt_err *err)
+struct lt_outputs *lt_outputs_start(
+	const struct lt_config *conf, struct lt_outputs_info *info, struct lt_err *err)
 {
 	struct lt_outputs *o = lt_calloc(1, sizeof(*o));
 	char *instance = instance_name(&conf->alert);
@@ -171,7 +171,6 @@ struct lt_outputs *lt_outputs_start(const struct lt_config *conf, struct lt_publ
 	int rc;
 
 	o->conf = conf;
-	o->publisher = publisher;
 	pthread_mutex_init(&o->lock, NULL);
 	rc = start_notifiers(o, err);
 	if (rc == LT_OK && conf->alert.history) {
@@ -239,6 +238,11 @@ void lt_outputs_stop(struct lt_outputs *o, int64_t deadline_ms)
 	lt_buf_fini(&o->id);
 	lt_buf_fini(&o->text);
 	free(o);
+}
+
+void lt_outputs_publisher(struct lt_outputs *o, struct lt_publisher *p)
+{
+	o->publisher = p;
 }
 
 struct lt_state *lt_outputs_state(struct lt_outputs *o)

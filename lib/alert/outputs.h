@@ -21,9 +21,11 @@ struct lt_outputs_info {
 	struct lt_publish_info publish;
 };
 
-/** lt_outputs_start() - @conf, @publisher: borrowed; @publisher may be NULL. */
-struct lt_outputs *lt_outputs_start(const struct lt_config *conf, struct lt_publisher *publisher,
-	struct lt_outputs_info *info, struct lt_err *err);
+/** lt_outputs_start() - loop thread; @conf: borrowed. What is down is no error. */
+struct lt_outputs *lt_outputs_start(
+	const struct lt_config *conf, struct lt_outputs_info *info, struct lt_err *err);
+/** lt_outputs_publisher() - the way to the bus, before the first transition; borrowed. */
+void lt_outputs_publisher(struct lt_outputs *o, struct lt_publisher *p);
 /** lt_outputs_stop() - deliver what waits for at most so long. NULL is fine. */
 void lt_outputs_stop(struct lt_outputs *o, int64_t deadline_ms);
 

@@ -12,7 +12,6 @@ struct sink_alert {
 	struct lt_sink sink;
 	const struct lt_config *conf;
 	struct lt_engine *engine;
-	struct lt_publisher *publisher;
 };
 
 static struct sink_alert *of(struct lt_sink *s)
@@ -46,7 +45,7 @@ static int init(struct lt_sink *s, const struct lt_config *conf, struct lt_err *
 
 static int open_(struct lt_sink *s, struct lt_err *err)
 {
-	return lt_engine_open(of(s)->engine, of(s)->publisher, err);
+	return lt_engine_open(of(s)->engine, err);
 }
 
 static int put(struct lt_sink *s, const struct lt_batch *b, size_t *bad, struct lt_err *err)
@@ -93,7 +92,7 @@ struct lt_engine *lt_sink_alert_engine(struct lt_sink *s)
 
 void lt_sink_alert_publisher(struct lt_sink *s, struct lt_publisher *p)
 {
-	of(s)->publisher = p;
+	lt_engine_publisher(of(s)->engine, p);
 }
 
 /* ---- figures ---- */
