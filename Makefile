@@ -47,7 +47,7 @@ CPPFLAGS += -isystem $(PGINCLUDE)
 
 Q := $(if $(V),,@)
 
-PROGS := latido-agent latido-bridge latido-load latido-hot latido-store latido-live latido
+PROGS := latido-agent latido-bridge latido-load latido-hot latido-store latido-live latido-alert latido
 latido-agent_MAIN := producers/agent/main.c
 latido-load_MAIN := producers/load/main.c
 latido-hot_MAIN := consumers/hot/main.c
