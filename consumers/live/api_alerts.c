@@ -24,10 +24,10 @@ struct alerts_job {
 /* $1 from, $2 to (ms), $3 source, $4 fingerprint ("" = any), $5 how many */
 static const char select_history[] =
 	"SELECT fingerprint, state, (extract(epoch FROM active_at) * 1000)::int8, "
-	"(extract(epoch FROM at) * 1000)::int8, value, labels::text, annotations::text "
+	"(extract(epoch FROM at) * 1000)::int8, value, labels::text, annotations::text, rule::text "
 	"FROM alert_event WHERE at >= 'epoch'::timestamptz + $1::int8 * interval '1 millisecond' "
 	"AND at < 'epoch'::timestamptz + $2::int8 * interval '1 millisecond' "
-	"AND ($3::text = '' OR labels ->> 'instance' = $3::text) "
+	"AND ($3::text = '' OR source = $3::text) "
 	"AND ($4::text = '' OR fingerprint = $4::text) ORDER BY at DESC, fingerprint LIMIT "
 	"$5::int8";
 
@@ -60,6 +60,8 @@ static void put_event(struct lt_buf *b, const struct pg_result *r, size_t row)
 	put_json(b, r, row, 5);
 	lt_buf_str(b, ",\"annotations\":");
 	put_json(b, r, row, 6);
+	lt_buf_str(b, ",\"rule\":");
+	put_json(b, r, row, 7);
 	lt_buf_char(b, '}');
 }
 

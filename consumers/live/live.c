@@ -13,8 +13,8 @@
 
 #define QUERY_QUEUE 128
 #define HASH_QUEUE  16
-#define MINUTE_NS   (60 * LT_NS_PER_S)
-#define DRAIN_NS    (20 * LT_NS_PER_MS)
+
+#define DRAIN_NS (20 * LT_NS_PER_MS)
 
 static struct live live;
 
@@ -74,7 +74,7 @@ static void on_session_ended(void *arg, uint64_t id)
 }
 
 /* A user that was removed, or whose password changed, is out; so are sessions that nobody uses. */
-static void on_minute(void *arg)
+static void on_chores(void *arg)
 {
 	static struct lt_complaint unreadable;
 	struct live *l = arg;
@@ -100,7 +100,7 @@ static void on_minute(void *arg)
 	}
 	sessions_expire(&l->sessions, on_session_ended, l);
 	sessions_save(&l->sessions);
-	lt_timer_start_ns(&l->minute, 10 * LT_NS_PER_S);
+	lt_timer_start_ns(&l->chores, 2 * LT_NS_PER_S);
 }
 
 static int start_tls(struct live *l, const struct lt_config *conf, struct lt_err *err)
@@ -165,8 +165,8 @@ static int start(struct lt_ctx *ctx, struct lt_err *err)
 	l->hashing = l->queries ? workers_new(&ctx->loop, ctx->conf, 1, HASH_QUEUE, err) : NULL;
 	if (!l->hashing)
 		return err->code;
-	lt_timer_init(&l->minute, &ctx->loop, on_minute, l);
-	lt_timer_start_ns(&l->minute, LT_NS_PER_S);
+	lt_timer_init(&l->chores, &ctx->loop, on_chores, l);
+	lt_timer_start_ns(&l->chores, LT_NS_PER_S);
 	facts_start(l);
 	rc = http_server_listen(l->server, c->listen, err);
 	if (rc != LT_OK)
@@ -227,7 +227,7 @@ static void fini(struct lt_ctx *ctx)
 		streams_free(l->streams);
 	http_server_free(l->server);
 	hub_free(l->hub);
-	lt_timer_fini(&l->minute);
+	lt_timer_fini(&l->chores);
 	lt_timer_fini(&l->facts);
 	lt_timer_fini(&l->drained);
 	users_fini(&l->users);

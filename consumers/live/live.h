@@ -22,7 +22,7 @@ struct live {
 	struct users users;
 	struct sessions sessions;
 	struct limiter *limiter;
-	struct lt_timer minute, facts, drained;
+	struct lt_timer chores, facts, drained;
 	struct lt_buf common_headers, tls_headers;
 	bool ask_all_facts, draining;
 	int64_t drain_until_ns;

@@ -166,7 +166,7 @@ static void reply_session(
 		snprintf(header, sizeof(header),
 			"Set-Cookie: %s=%s; Path=/; HttpOnly; SameSite=Strict; Max-Age=%lld%s\r\n",
 			cookie_name(req->secure), cookie,
-			*cookie ? (long long)(l->conf->live.session_expire_ms / 1000) : 0LL,
+			*cookie ? (long long)l->conf->live.session_expire_ms / 1000 : 0LL,
 			req->secure ? "; Secure" : "");
 		r.headers = header;
 	}

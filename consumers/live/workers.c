@@ -315,7 +315,7 @@ static void answer_done(struct job *j)
 	struct answer_job *a = (struct answer_job *)j;
 
 	if (a->failed && !j->cancelled)
-		a->failed(a->failed_arg, a->status ? NULL : &a->err);
+		a->failed(a->failed_arg, a->err.code ? &a->err : NULL);
 	if (a->req) {
 		a->req->on_gone = NULL;
 		if (a->status)
