@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "cli.h"
+#include "deadletter_kept.h"
 #include "latido/bus.h"
 #include "latido/clock.h"
 #include "latido/kafka_topics.h"
@@ -36,6 +37,8 @@ struct work {
 	struct id *ids;
 	size_t n_ids;
 	bool all, replay;
+	const char *consumer; /* only its letters; NULL = all */
+	const char *dir;      /* instead of where the configuration says */
 	struct lt_buf out;
 	struct letter *letters, **letters_end;
 	size_t waiting; /* replayed, not acknowledged */
@@ -73,8 +76,18 @@ static void add_header(struct lt_buf *out, const struct lt_bus_msg *m, const cha
 		lt_buf_str(out, "-");
 }
 
+static bool its(const struct work *w, const struct lt_bus_msg *m)
+{
+	const struct lt_bus_header *h = header(m, "__connect.errors.connector.name");
+
+	return !w->consumer ||
+	       (h && h->size == strlen(w->consumer) && memcmp(h->value, w->consumer, h->size) == 0);
+}
+
 static bool wanted(struct work *w, const struct lt_bus_msg *m)
 {
+	if (!its(w, m))
+		return false;
 	for (size_t i = 0; i < w->n_ids; i++) {
 		if (w->ids[i].partition == m->partition && w->ids[i].offset == m->offset)
 			return w->ids[i].found = true;
@@ -89,6 +102,8 @@ static bool list_one(void *arg, const struct lt_bus_msg *m)
 	struct work *w = arg;
 	char time[LT_RFC3339_LEN];
 
+	if (!its(w, m))
+		return true;
 	lt_rfc3339_format(m->arrived_ns, 3, time);
 	lt_buf_reset(&w->out);
 	lt_buf_printf(&w->out, "%d:%" PRId64 "\t%s\t", m->partition, m->offset, time);
@@ -138,6 +153,12 @@ static bool collect_one(void *arg, const struct lt_bus_msg *m)
 
 	if (!wanted(w, m))
 		return true;
+	if (header(m, "latido.truncated")) {
+		cli_notice("%d:%" PRId64 " was too large to be kept whole: left out", m->partition,
+			m->offset);
+		w->code = LT_EXIT_FAILURE;
+		return true;
+	}
 	topic = header_text(m, "latido.topic");
 	if (!topic) {
 		cli_notice("%d:%" PRId64 " does not say where it came from: left out", m->partition,
@@ -222,8 +243,8 @@ static void on_timeout(void *arg)
 {
 	struct work *w = arg;
 
-	cli_notice(
-		"Kafka did not acknowledge everything within %d s", (int)(REPLAY_NS / LT_NS_PER_S));
+	cli_notice("%s did not acknowledge everything within %d s", w->conf->bus.url,
+		(int)(REPLAY_NS / LT_NS_PER_S));
 	w->code = LT_EXIT_FAILURE;
 	lt_loop_stop(&w->loop);
 }
@@ -233,7 +254,7 @@ static int replay(struct work *w)
 	const struct lt_bus_options opt = {.comp = "deadletter"};
 	const struct lt_bus_handler h = {
 		.arg = w, .writable = on_writable, .delivered = on_delivered};
-	struct lt_timer limit = {0};
+	struct lt_timer limit = {0}, first = {0};
 	struct lt_err err = {0};
 	size_t n = 0;
 
@@ -242,11 +263,14 @@ static int replay(struct work *w)
 	if (n && lt_loop_init(&w->loop, &err) == LT_OK) {
 		lt_timer_init(&limit, &w->loop, on_timeout, w);
 		lt_timer_start_ns(&limit, REPLAY_NS);
+		lt_timer_init(&first, &w->loop, on_writable, w);
+		lt_timer_start_ns(&first, 0);
 		w->bus = lt_bus_new(&w->conf->bus, &opt, &h, &w->loop, &err);
 		if (w->bus && lt_bus_open(w->bus, &err) == LT_OK)
 			lt_loop_run(&w->loop);
 		lt_bus_free(w->bus);
 		lt_timer_fini(&limit);
+		lt_timer_fini(&first);
 		lt_loop_fini(&w->loop);
 	}
 	if (err.cls) {
@@ -278,15 +302,22 @@ static int parse_ids(struct work *w, int argc, char **argv)
 static int work_on(struct work *w, lt_kafka_scan_fn fn)
 {
 	const struct lt_bus_conf *bus = &w->conf->bus;
+	const char *dir = w->dir ? w->dir : w->conf->store.deadletter_dir;
+	bool kafka = !w->dir && strncmp(bus->url, "kafka", 5) == 0;
 	struct lt_err err = {0};
+	int rc;
 
-	if (strncmp(bus->url, "kafka", 5) != 0) {
-		cli_notice("bus.url is %s: MQTT keeps no dead letters; subscribe to "
-			   "%s/deadletter/# to see them as they come",
-			bus->url, bus->prefix);
+	if (!kafka && !dir[0]) {
+		cli_notice("bus.url is %s: MQTT keeps no dead letters; let latido-store keep them "
+			   "(store.deadletter_dir), or name its folder with --dir",
+			bus->url);
 		return LT_EXIT_CONFIG;
 	}
-	if (lt_kafka_scan(bus, bus->kafka.deadletter_topic, fn, w, &err) < 0) {
+	if (kafka)
+		rc = lt_kafka_scan(bus, bus->kafka.deadletter_topic, fn, w, &err);
+	else
+		rc = cli_kept_scan(dir, fn, w, &err);
+	if (rc < 0) {
 		cli_notice("%s", err.msg);
 		return err.cls == LT_CLS_CONFIG ? LT_EXIT_CONFIG : LT_EXIT_FAILURE;
 	}
@@ -303,7 +334,8 @@ static int work_on(struct work *w, lt_kafka_scan_fn fn)
 static int run(struct cli *cli, int argc, char **argv)
 {
 	static const struct option options[] = {CLI_LONG_OPTIONS, {"all", no_argument, NULL, 'a'},
-		{"bus", required_argument, NULL, 'b'}, {0}};
+		{"bus", required_argument, NULL, 'b'}, {"dir", required_argument, NULL, 'd'},
+		{"consumer", required_argument, NULL, 'C'}, {0}};
 	struct work w = {.letters_end = &w.letters};
 	lt_kafka_scan_fn fn = NULL;
 	const char *verb;
@@ -315,6 +347,10 @@ static int run(struct cli *cli, int argc, char **argv)
 			w.all = true;
 		else if (c == 'b')
 			cli_override(cli, "bus.url", optarg);
+		else if (c == 'd')
+			w.dir = optarg;
+		else if (c == 'C')
+			w.consumer = optarg;
 		else
 			code = cli_option(cli, &cli_deadletter, c);
 	}
@@ -355,11 +391,14 @@ static int run(struct cli *cli, int argc, char **argv)
 
 const struct cli_command cli_deadletter = {
 	.name = "deadletter",
-	.summary = "list, show or replay what could not be decoded (Kafka)",
+	.summary = "list, show or replay what could not be decoded",
 	.help = "deadletter list|show|replay [OPTION]... [PARTITION:OFFSET]...\n"
 		"Look at the messages that a consumer refused, and send them again to where they\n"
-		"came from, with the header latido.replay=1.\n\n"
+		"came from, in Kafka with the header latido.replay=1.\n\n"
 		"  -a, --all          show or replay all of them\n"
+		"      --consumer NAME  only what this one refused, such as store or bridge\n"
+		"      --dir DIR      where latido-store keeps those of MQTT, instead of\n"
+		"                     store.deadletter_dir\n"
 		"      --bus URL      instead of bus.url\n"
 		"  -c, --config FILE  configuration file; may be repeated, later ones win\n"
 		"  -h, --help         print this and exit",

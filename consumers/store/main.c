@@ -2,9 +2,11 @@
 #include <stdio.h>
 
 #include "latido/consumer.h"
+#include "latido/keeper.h"
 #include "latido/sink_pg.h"
 
 static bool only_migrate;
+static struct lt_keeper *keeper;
 
 static const struct lt_option options[] = {
 	{.name = "migrate",
@@ -49,8 +51,24 @@ static int start(struct lt_ctx *ctx, struct lt_err *err)
 		.inbox_dir = ctx->conf->store.inbox_dir,
 		.inbox_max_bytes = ctx->conf->store.inbox_max_bytes,
 	};
+	const struct lt_keeper_options letters = {
+		.bus = &ctx->conf->bus,
+		.dir = ctx->conf->store.deadletter_dir,
+		.max_bytes = ctx->conf->store.deadletter_max_bytes,
+		.max_age_ms = ctx->conf->store.deadletter_max_age_ms,
+		.loop = &ctx->loop,
+	};
 
+	if (lt_keeper_start(&keeper, &letters, err) < 0)
+		return err->code;
 	return lt_consumer_daemon_start(ctx, &opt, err);
+}
+
+static void fini(struct lt_ctx *ctx)
+{
+	lt_consumer_daemon_fini(ctx);
+	lt_keeper_free(keeper);
+	keeper = NULL;
 }
 
 static const struct lt_daemon store = {
@@ -64,7 +82,7 @@ static const struct lt_daemon store = {
 	.command = command,
 	.start = start,
 	.drain = lt_consumer_daemon_drain,
-	.fini = lt_consumer_daemon_fini,
+	.fini = fini,
 };
 
 int main(int argc, char **argv)

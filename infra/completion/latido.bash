@@ -9,7 +9,7 @@ _latido_options() {
 	top) echo "--sort --reverse --filter --delay --batch --number --redis --config --help" ;;
 	nodes) echo "--output --sort --reverse --redis --config --help" ;;
 	topics) echo "--partitions --replication --retention-days --bus --config --help" ;;
-	deadletter) echo "--all --bus --config --help" ;;
+	deadletter) echo "--all --consumer --dir --bus --config --help" ;;
 	alerts) echo "--source --alert --state --history --hours --number --json --redis --config --help" ;;
 	help) ;;
 	*) echo "--config --version --help" ;;
@@ -30,7 +30,7 @@ _latido() {
 		esac
 	done
 	case $previous in
-	-c | --config)
+	-c | --config | --dir)
 		mapfile -t COMPREPLY < <(compgen -f -- "$current")
 		return
 		;;
@@ -40,7 +40,7 @@ _latido() {
 		[ "$command" = tap ] && return
 		words="source state cpu memory disk receive transmit load age"
 		;;
-	-m | --metric | -n | --count | --number | -W | --wait | -d | --delay | -f | --filter | --source | --bus | --redis | -p | --partitions | --replication | -t | --retention-days)
+	-m | --metric | -n | --count | --number | -W | --wait | -d | --delay | -f | --filter | --source | --bus | --consumer | --redis | -p | --partitions | --replication | -t | --retention-days)
 		return
 		;;
 	*)

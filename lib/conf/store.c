@@ -28,6 +28,14 @@ static const struct lt_conf_key keys[] = {
 			"killed may lose the last events of devices."),
 	KEY(SIZE, "inbox_max_bytes", inbox_max_bytes, "256MiB", .min = MIB, .max = 1024 * GIB,
 		.help = "Its size; when it is full the oldest are dropped from it and counted."),
+	KEY(STRING, "deadletter_dir", deadletter_dir, "", .max = 1024,
+		.help = "With MQTT: folder in which the dead letters of all consumers are kept, "
+			"for "
+			"latido deadletter. Empty: they are only published."),
+	KEY(SIZE, "deadletter_max_bytes", deadletter_max_bytes, "64MiB", .min = MIB,
+		.max = 1024 * GIB, .help = "Its size; the oldest letters are dropped, counted."),
+	KEY(DURATION, "deadletter_max_age", deadletter_max_age_ms, "30d", .min = 0,
+		.max = 36500 * DAY, .help = "How long letters are kept there; 0: no limit."),
 };
 
 static void check(struct lt_conf_check *k, const void *section)
@@ -37,6 +45,8 @@ static void check(struct lt_conf_check *k, const void *section)
 	lt_check_address(k, "admin", c->admin);
 	if (*c->inbox_dir)
 		lt_check_absolute(k, "inbox_dir", c->inbox_dir);
+	if (*c->deadletter_dir)
+		lt_check_absolute(k, "deadletter_dir", c->deadletter_dir);
 	if (c->retention_ms > 0 && c->retention_ms < DAY)
 		lt_conf_reject(k, "retention",
 			"must be at least 1d, since partitions are days, or 0 to keep everything");

@@ -609,7 +609,7 @@ struct lt_consumer *lt_consumer_new(
 	if (opt->inbox_dir && *opt->inbox_dir) {
 		if (lt_waker_init(&c->inbox_waker, loop, on_pump, c, err) < 0)
 			goto fail;
-		c->inbox = lt_inbox_open(opt->inbox_dir, opt->inbox_max_bytes, conf->bus.prefix,
+		c->inbox = lt_inbox_devices(opt->inbox_dir, opt->inbox_max_bytes, conf->bus.prefix,
 			inbox_ready, c, err);
 		if (!c->inbox)
 			goto fail;

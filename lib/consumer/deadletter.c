@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "latido/clock.h"
+#include "latido/letter.h"
 
 struct lt_deadletter {
 	struct lt_deadletter *next;
@@ -46,36 +46,26 @@ void lt_deadletters_add(
 	lt_deadletters_send(d);
 }
 
-static void add_string(struct lt_buf *b, const char *key, const char *value)
-{
-	lt_buf_printf(b, ",\"%s\":", key);
-	if (value)
-		lt_buf_json_str(b, value, strlen(value));
-	else
-		lt_buf_str(b, "null");
-}
-
 static void write_envelope(struct lt_buf *b, const char *comp, const struct lt_deadletter *letter)
 {
 	const struct lt_bus_msg *m = letter->msg;
 	bool cut = m->size > LT_DEADLETTER_BODY_MAX;
-	char time[LT_RFC3339_LEN];
 
-	lt_rfc3339_format(m->arrived_ns, 3, time);
 	lt_buf_reset(b);
-	lt_buf_str(b, "{\"consumer\":");
-	lt_buf_json_str(b, comp, strlen(comp));
-	add_string(b, "reason", lt_reason_name(letter->reason));
-	add_string(b, "error", letter->error);
-	add_string(b, "time", time);
-	add_string(b, "topic", m->topic);
-	add_string(b, "key", m->key);
-	add_string(b, "content_type", m->content_type);
-	lt_buf_printf(b,
-		",\"partition\":%d,\"offset\":%lld,\"size\":%zu,\"truncated\":%s,\"body\":\"",
-		m->partition, (long long)m->offset, m->size, cut ? "true" : "false");
-	lt_buf_base64(b, m->data, cut ? LT_DEADLETTER_BODY_MAX : m->size);
-	lt_buf_str(b, "\"}");
+	lt_letter_format(&(struct lt_letter){.consumer = comp,
+				 .reason = lt_reason_name(letter->reason),
+				 .error = letter->error,
+				 .topic = m->topic,
+				 .key = m->key,
+				 .content_type = m->content_type,
+				 .time_ns = m->arrived_ns,
+				 .partition = m->partition,
+				 .offset = m->offset,
+				 .size = m->size,
+				 .truncated = cut,
+				 .body = m->data,
+				 .body_size = cut ? LT_DEADLETTER_BODY_MAX : m->size},
+		b);
 }
 
 /*

@@ -16,7 +16,7 @@
 struct lt_inbox {
 	struct lt_spool *spool;
 	struct lt_bus_keep keep;
-	char *devices; /* "<prefix>/devices/" */
+	char *start; /* of the topics */
 	void (*wake)(void *arg);
 	void *arg;
 	pthread_mutex_t lock;
@@ -45,7 +45,7 @@ static uint64_t keep(void *arg, const struct lt_bus_msg *m)
 	int64_t end_ns;
 	uint64_t seq;
 
-	if (strncmp(m->topic, in->devices, strlen(in->devices)) != 0)
+	if (strncmp(m->topic, in->start, strlen(in->start)) != 0)
 		return 0;
 	encode(&text, m);
 	seq = lt_spool_append(in->spool, text.data, text.len, NULL, 0);
@@ -82,11 +82,29 @@ static void ready(void *arg)
 		in->wake(in->arg);
 }
 
+bool lt_inbox_record(const void *record, size_t size, const char **topic, const char **type,
+	const void **data, size_t *data_size)
+{
+	const char *start = record, *end = start + size, *at, *body;
+
+	at = size ? memchr(start, '\0', size) : NULL;
+	body = at ? memchr(at + 1, '\0', (size_t)(end - at - 1)) : NULL;
+	if (!body)
+		return false;
+	*topic = start;
+	*type = at + 1;
+	*data = body + 1;
+	*data_size = (size_t)(end - body - 1);
+	return true;
+}
+
 struct lt_bus_msg *lt_inbox_next(struct lt_inbox *in)
 {
 	while (atomic_load(&in->replaying)) {
-		const char *topic, *type, *data, *end;
+		const char *topic, *type;
+		const void *data;
 		struct lt_bus_msg *m;
+		size_t size;
 		int rc = lt_spool_read(in->spool, in->next, &in->record);
 
 		if (rc == LT_EAGAIN)
@@ -96,17 +114,12 @@ struct lt_bus_msg *lt_inbox_next(struct lt_inbox *in)
 			return NULL;
 		}
 		in->next = in->record.seq + 1;
-		topic = in->record.data.data;
-		end = topic + in->record.data.len;
-		type = memchr(topic, '\0', (size_t)(end - topic));
-		data = type ? memchr(type + 1, '\0', (size_t)(end - type - 1)) : NULL;
-		if (!data) { /* not one of ours, whatever its checksum says */
+		if (!lt_inbox_record(in->record.data.data, in->record.data.len, &topic, &type,
+			    &data, &size)) {
 			lt_spool_done(in->spool, in->record.seq, in->record.seq);
 			continue;
 		}
-		type++;
-		data++;
-		m = lt_bus_replay(topic, data, (size_t)(end - data), *type ? type : NULL);
+		m = lt_bus_replay(topic, data, size, *type ? type : NULL);
 		m->kept = in->record.seq;
 		m->arrived_ns = in->record.time_ns;
 		m->redelivered = true;
@@ -135,14 +148,14 @@ void lt_inbox_stats(struct lt_inbox *in)
 	lt_spool_stats(in->spool);
 }
 
-struct lt_inbox *lt_inbox_open(const char *dir, int64_t max_bytes, const char *prefix,
-	void (*wake)(void *arg), void *arg, struct lt_err *err)
+struct lt_inbox *lt_inbox_open(const struct lt_inbox_options *o, struct lt_err *err)
 {
 	struct lt_inbox *in = lt_calloc(1, sizeof(*in));
-	const struct lt_spool_options opt = {.dir = dir,
-		.source = "inbox",
-		.name = "inbox",
-		.max_bytes = max_bytes,
+	const struct lt_spool_options opt = {.dir = o->dir,
+		.source = o->name,
+		.name = o->name,
+		.max_bytes = o->max_bytes,
+		.max_age_ms = o->max_age_ms,
 		.memory_bytes = MEMORY_BYTES,
 		.sync = LT_SPOOL_INTERVAL,
 		.sync_interval_ms = 1000,
@@ -151,10 +164,10 @@ struct lt_inbox *lt_inbox_open(const char *dir, int64_t max_bytes, const char *p
 	struct lt_spool_info info;
 	pthread_condattr_t attr;
 
-	in->wake = wake;
-	in->arg = arg;
+	in->wake = o->wake;
+	in->arg = o->arg;
 	in->keep = (struct lt_bus_keep){in, keep, done};
-	in->devices = lt_asprintf("%s/devices/", prefix);
+	in->start = lt_strdup(o->start);
 	pthread_mutex_init(&in->lock, NULL);
 	pthread_condattr_init(&attr);
 	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
@@ -169,7 +182,23 @@ struct lt_inbox *lt_inbox_open(const char *dir, int64_t max_bytes, const char *p
 	in->next = 1;
 	in->end = info.next_seq;
 	atomic_store(&in->replaying, info.held > 0);
-	lt_log(LT_INFO, "inbox_open", LT_S("dir", dir), LT_U("held", info.held));
+	lt_log(LT_INFO, "inbox_open", LT_S("dir", o->dir), LT_U("held", info.held));
+	return in;
+}
+
+struct lt_inbox *lt_inbox_devices(const char *dir, int64_t max_bytes, const char *prefix,
+	void (*wake)(void *arg), void *arg, struct lt_err *err)
+{
+	char *start = lt_asprintf("%s/devices/", prefix);
+	struct lt_inbox *in = lt_inbox_open(&(struct lt_inbox_options){.dir = dir,
+						    .name = "inbox",
+						    .start = start,
+						    .max_bytes = max_bytes,
+						    .wake = wake,
+						    .arg = arg},
+		err);
+
+	free(start);
 	return in;
 }
 
@@ -181,6 +210,6 @@ void lt_inbox_free(struct lt_inbox *in)
 	lt_spool_record_fini(&in->record);
 	pthread_mutex_destroy(&in->lock);
 	pthread_cond_destroy(&in->written);
-	free(in->devices);
+	free(in->start);
 	free(in);
 }

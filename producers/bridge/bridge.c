@@ -439,7 +439,7 @@ static int open_inbox(struct bridge *b, struct lt_err *err)
 			"have been received from devices before Kafka has it");
 	if (lt_waker_init(&b->inbox_waker, &b->ctx->loop, on_pump, b, err) < 0)
 		return err->code;
-	b->inbox = lt_inbox_open(
+	b->inbox = lt_inbox_devices(
 		c->inbox_dir, c->inbox_max_bytes, b->conf->bus.prefix, inbox_ready, b, err);
 	if (!b->inbox)
 		return err->code;

@@ -560,6 +560,44 @@ static void sizes(void **state)
 		LT_EDATA);
 }
 
+/* Who passes messages on needs no shape, and is not stopped by a wrong one. */
+static void identity(void **state)
+{
+	static const struct lt_origin o = {.source = "worker1", .arrived_ns = ARRIVED};
+	static const char list[] =
+		"[{\"source\":\"worker1\",\"epoch\":5,\"seq\":1,\"metrics\":{\"a\":1}},"
+		"{\"source\":\"worker1\",\"metrics\":{\"a\":2}}]";
+
+	(void)state;
+	make_event(3);
+	f_varint(&msg, 5, 4);
+	f_len(&msg, 6, "\xff", 1);
+	lt_events_release(got);
+	lt_arena_reset(&arena);
+	assert_int_equal(
+		lt_identify(table, NULL, &o, msg.data, msg.len, &arena, &got, &reason, &err),
+		LT_OK);
+	assert_string_equal(got->source, "worker1");
+	assert_int_equal(got->epoch, 1763700000000000);
+	assert_int_equal(got->seq, 17);
+	assert_int_equal(got->oldest_seq, 4);
+	assert_null(got->shape);
+	assert_null(got->next);
+	assert_int_equal(
+		lt_identify(table, NULL, &o, list, strlen(list), &arena, &got, &reason, &err),
+		LT_OK);
+	assert_int_equal(got->seq, 1);
+	assert_int_equal(got->next->seq, 0);
+	lt_events_release(got);
+	lt_buf_reset(&msg);
+	f_str(&msg, 1, "worker2");
+	assert_int_equal(
+		lt_identify(table, NULL, &o, msg.data, msg.len, &arena, &got, &reason, &err),
+		LT_EDATA);
+	assert_int_equal(reason, LT_REASON_SOURCE_MISMATCH);
+	assert_null(got);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -578,6 +616,7 @@ int main(void)
 		cmocka_unit_test(broken_messages),
 		cmocka_unit_test(every_truncation),
 		cmocka_unit_test(sizes),
+		cmocka_unit_test(identity),
 	};
 
 	return cmocka_run_group_tests_name("event", tests, setup, teardown);

@@ -140,6 +140,8 @@ struct lt_store_conf {
 	bool migrate;             /* apply migrations at start */
 	char *inbox_dir;          /* empty: no inbox */
 	int64_t inbox_max_bytes;
+	char *deadletter_dir; /* empty: none are kept */
+	int64_t deadletter_max_bytes, deadletter_max_age_ms;
 };
 
 struct lt_alert_conf {

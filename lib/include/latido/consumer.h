@@ -40,8 +40,8 @@ struct lt_outbox;
  * For a sink's own news: an acknowledgement to each source. From any thread, never blocks. A
  * message that still waits is replaced by a newer one for the same topic; they leave in order of
  * their first arrival, a tenth of a second apart for a topic, and altogether at most one for every
- * LT_OUTBOX_SHARE messages that were consumed and one in five seconds, so that answers never load
- * the broker.
+ * LT_OUTBOX_SHARE messages that were consumed, but all when nothing has come for half a second, so
+ * that answers never load the broker.
  *
  * The last one of each topic is remembered, and all are published again when the broker has
  * forgotten our session, and with it, perhaps, what it had retained.

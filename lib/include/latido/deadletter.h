@@ -8,10 +8,8 @@
 #include "latido/stats.h"
 
 /*
- * Messages that cannot be processed go to <prefix>/deadletter/<consumer> as a JSON envelope:
- *
- *	{"consumer":"store","reason":"decode","error":"...","time":"...","topic":"...",
- *	 "partition":-1,"offset":-1,"content_type":"...","size":17,"truncated":false,"body":"<base64>"}
+ * Messages that cannot be processed go to <prefix>/deadletter/<consumer>: with headers as they are,
+ * where the bus has headers (Kafka), else in a document (latido/letter.h).
  *
  * A message is given back to the bus only when its dead letter was accepted by the broker; until
  * then it counts against bus.queue_bytes, so a bus that takes no dead letters stops the reading

@@ -14,11 +14,31 @@
 struct lt_inbox;
 
 /**
- * lt_inbox_open() - @wake: any thread: lt_inbox_next() may have something.
- * Return: NULL with @err.
+ * struct lt_inbox_options - what is kept where
+ * @start: what the topics of such messages begin with.
+ * @wake: any thread: lt_inbox_next() may have something.
  */
-struct lt_inbox *lt_inbox_open(const char *dir, int64_t max_bytes, const char *prefix,
+struct lt_inbox_options {
+	const char *dir;
+	const char *name; /* label of the metrics; static */
+	const char *start;
+	int64_t max_bytes, max_age_ms; /* age 0 = any */
+	void (*wake)(void *arg);
+	void *arg;
+};
+
+/** lt_inbox_open() - Return: NULL with @err. */
+struct lt_inbox *lt_inbox_open(const struct lt_inbox_options *opt, struct lt_err *err);
+/** lt_inbox_devices() - the inbox of what devices send, below <prefix>/devices/. */
+struct lt_inbox *lt_inbox_devices(const char *dir, int64_t max_bytes, const char *prefix,
 	void (*wake)(void *arg), void *arg, struct lt_err *err);
+/**
+ * lt_inbox_record() - what a record of an inbox holds
+ * @type: content type, "" = none. All point into the record.
+ * Return: false: not one of ours, whatever its checksum says.
+ */
+bool lt_inbox_record(const void *record, size_t size, const char **topic, const char **type,
+	const void **data, size_t *data_size);
 /** lt_inbox_keep() - for lt_bus_options. */
 const struct lt_bus_keep *lt_inbox_keep(struct lt_inbox *in);
 /** lt_inbox_next() - the next message of an earlier life, or NULL: none (yet). */

@@ -215,6 +215,15 @@ int lt_spool_inspect(const char *dir, struct lt_spool_report *out, struct lt_err
 void lt_spool_report_fini(struct lt_spool_report *r);
 
 /**
+ * lt_spool_scan() - all records, as far as they can be read, in the order of their numbers
+ *
+ * Of one that is in use: as of some moment. @record: return false to end the scan.
+ */
+int lt_spool_scan(const char *dir,
+	bool (*record)(void *arg, uint64_t seq, int64_t time_ns, const void *data, size_t size),
+	void *arg, struct lt_err *err) LT_MUST_CHECK;
+
+/**
  * lt_spool_check() - parse the bytes of a segment file (fuzzing, inspect)
  * @record: may be NULL; called for each valid record.
  */
