@@ -176,13 +176,14 @@ bench: bench-bin ## Run every benchmark once
 bench-agent: $(B)/bin/latido-agent ## CPU time and memory of the agent beside node_exporter (BENCH_SECONDS=600 for ten minutes)
 	LATIDO_BIN=$(B)/bin /usr/bin/python3 tests/bench/agent/bench_agent.py
 
-# Breaks everything at random (tests/fault/fault.py); SEED=... replays, FAULTS=... says how often.
+# Breaks everything at random (tests/fault/fault.py); SEED=... replays, FAULTS=... says how often,
+# BUS=kafka: agents publish to Kafka, BUS=bridge: through latido-bridge (both need make kafka-jars).
 .PHONY: test-fault soak bench-spool
 test-fault: all ## Kill, stop, cut, fill and set back everything for a few minutes; prove that nothing is lost
-	LATIDO_BIN=$(B)/bin /usr/bin/python3 tests/fault/fault.py --faults $(or $(FAULTS),30)
-soak: all ## The same for long, with Mosquitto at its default limits and 100 agents (FAULTS=500)
+	LATIDO_BIN=$(B)/bin /usr/bin/python3 tests/fault/fault.py --faults $(or $(FAULTS),30) --bus $(or $(BUS),mqtt)
+soak: all ## The same for long, with 100 agents (FAULTS=500)
 	LATIDO_BIN=$(B)/bin /usr/bin/python3 tests/fault/fault.py --faults $(or $(FAULTS),500) --agents 100 \
-		--interval 1000 --default-limits
+		--interval 1000 --bus $(or $(BUS),mqtt)
 bench-spool: all $(B)/bench/spool_bench $(B)/tools/spool_fill ## Spool appends beside a bare loop; draining an hour of backlog
 	$(B)/bench/spool_bench
 	LATIDO_BIN=$(B)/bin /usr/bin/python3 tests/bench/drain_bench.py

@@ -198,8 +198,15 @@ def fuzz_jobs():
 
 def fault_jobs():
     # Its seed is in the log: tests/fault/fault.py --seed N replays it.
-    command = ["/usr/bin/python3", os.path.join(ROOT, "tests", "fault", "fault.py"), "--faults", "30"]
-    return [Job("fault", command, count_exit_code, {"LATIDO_BIN": os.path.join(BUILD, "release", "bin")}, seconds=900)]
+    # On MQTT each fault once, under a hundred agents; a few with Kafka behind latido-bridge, and with Kafka alone.
+    def job(bus, *args):
+        command = ["/usr/bin/python3", os.path.join(ROOT, "tests", "fault", "fault.py"), "--bus", bus, *args]
+        return Job(f"fault-{bus}", command, count_exit_code, {"LATIDO_BIN": os.path.join(BUILD, "release", "bin")},
+                   seconds=900)
+    return [job("mqtt", "--faults", "23", "--agents", "100", "--interval", "1000"),
+            job("bridge", "--faults", "9", "--only", "kill_bridge,pause_bridge,kill_kafka,pause_kafka,kill_broker,cut,"
+                                                     "kill_store,kill_agents,old_spool"),
+            job("kafka", "--faults", "6", "--only", "kill_kafka,pause_kafka,kill_store,kill_agents,kill_hot,lost_spool")]
 
 
 WEB = os.path.join(ROOT, "consumers", "live", "web")
@@ -250,7 +257,7 @@ SUITES = [
     Suite("web", [["web"]], web_jobs),
     Suite("fuzz", [["fuzz-bin"]], fuzz_jobs),
     Suite("kmod", binaries("release", "all"), kmod_jobs),
-    Suite("fault", binaries("release", "all"), fault_jobs),
+    Suite("fault", binaries("release", "all", "kafka-jars"), fault_jobs),
     Suite("integration-release", binaries("release", "all", "tests-bin", "tools-bin", "kafka-jars"),
           pytest_jobs("release")),
     Suite("integration-asan", binaries("asan", "all", "tests-bin", "tools-bin"), pytest_jobs("asan", "not once")),

@@ -29,7 +29,23 @@ static const struct lt_stat stat_table[] = {
 	{"latido_bus_refused_total", LT_STAT_COUNTER, NULL,
 		"Published messages that the broker refused for good.", &lt_bus_stats.refused,
 		NULL},
+	{"latido_bus_full_total", LT_STAT_COUNTER, NULL,
+		"Publishes put off because max_inflight was reached or nothing was connected.",
+		&lt_bus_stats.full, NULL},
+	{"latido_bus_held_bytes", LT_STAT_GAUGE, NULL,
+		"Received and not yet done; bounded by bus.queue_bytes.", &lt_bus_stats.held, NULL},
+	{"latido_bus_inflight_messages", LT_STAT_GAUGE, NULL,
+		"Published and not yet acknowledged by the broker; bounded by max_inflight.",
+		&lt_bus_stats.inflight, NULL},
 };
+
+void lt_bus_fill(struct lt_bus *b, size_t held_bytes, size_t inflight)
+{
+	lt_gauge_add(&lt_bus_stats.held, (int64_t)held_bytes - (int64_t)b->told_held);
+	lt_gauge_add(&lt_bus_stats.inflight, (int64_t)inflight - (int64_t)b->told_inflight);
+	b->told_held = held_bytes;
+	b->told_inflight = inflight;
+}
 
 /* A transport is added by a line here; several URL schemes may share a table. */
 static const struct {
@@ -111,6 +127,8 @@ int lt_bus_open(struct lt_bus *b, struct lt_err *err)
 
 int lt_bus_publish(struct lt_bus *b, const struct lt_bus_out *m, struct lt_err *err)
 {
+	int rc;
+
 	if (!lt_topic_valid(m->topic))
 		return lt_fail(err, LT_EDATA, LT_CLS_POISON, "bus.publish",
 			"'%.100s' cannot be a topic: it must be 1 to 65535 bytes of UTF-8 without "
@@ -119,7 +137,10 @@ int lt_bus_publish(struct lt_bus *b, const struct lt_bus_out *m, struct lt_err *
 	if (m->content_type && !lt_text_valid(m->content_type, strlen(m->content_type)))
 		return lt_fail(err, LT_EDATA, LT_CLS_POISON, "bus.publish",
 			"the content type is not printable UTF-8");
-	return b->ops->publish(b, m, err);
+	rc = b->ops->publish(b, m, err);
+	if (rc == LT_EFULL)
+		lt_counter_add(&lt_bus_stats.full, 1);
+	return rc;
 }
 
 size_t lt_bus_poll(struct lt_bus *b, struct lt_bus_msg **out, size_t max)
@@ -170,6 +191,7 @@ void lt_bus_free(struct lt_bus *b)
 	if (!b)
 		return;
 	b->ops->fini(b);
+	lt_bus_fill(b, 0, 0);
 	free(b);
 }
 

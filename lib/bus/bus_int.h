@@ -22,8 +22,13 @@ struct lt_bus_stats {
 	struct lt_counter foreign;   /* received by a subscription that nobody asked for any more */
 	struct lt_counter delivered; /* publishes that the broker has */
 	struct lt_counter refused;   /* publishes that it refused for good */
+	struct lt_counter full;      /* publishes put off */
+	struct lt_gauge held, inflight;
 };
 extern struct lt_bus_stats lt_bus_stats;
+
+/** lt_bus_fill() - an implementation says how full its queues are; 0, 0 before it ends. */
+void lt_bus_fill(struct lt_bus *b, size_t held_bytes, size_t inflight);
 
 /** struct lt_bus_url - scheme://host[:port], taken apart; fixed size, no ownership */
 struct lt_bus_url {

@@ -23,15 +23,9 @@ static const struct lt_stat stat_table[] = {
 		"Times that a position was not in the log any more.", &kf_stats.lost_spans, NULL},
 	{"latido_bus_gap_messages_total", LT_STAT_COUNTER, NULL,
 		"Offsets deleted before they were read.", &kf_stats.lost_offsets, NULL},
-	{"latido_bus_held_bytes", LT_STAT_GAUGE, NULL, "Received and not yet done.", &kf_stats.held,
-		NULL},
-	{"latido_bus_inflight_messages", LT_STAT_GAUGE, NULL,
-		"Published and not yet acknowledged by the broker.", &kf_stats.inflight, NULL},
 	{"latido_bus_resent_total", LT_STAT_COUNTER, NULL,
 		"Publishes that had to be handed to the client library again.", &kf_stats.resent,
 		NULL},
-	{"latido_bus_refused_total", LT_STAT_COUNTER, NULL,
-		"Publishes that the broker refused for good.", &kf_stats.refused, NULL},
 	{"latido_bus_rebuilt_total", LT_STAT_COUNTER, NULL,
 		"Producers replaced after a fatal error.", &kf_stats.rebuilt, NULL},
 };
@@ -225,8 +219,7 @@ static void serve(struct kf *k)
 		kf_probe_look(&k->probe);
 	}
 	tell(k);
-	lt_gauge_set(&kf_stats.inflight, (int64_t)k->inflight);
-	lt_gauge_set(&kf_stats.held, (int64_t)k->held_bytes);
+	lt_bus_fill(&k->bus, k->held_bytes, k->inflight);
 }
 
 static void on_wake(void *arg)

@@ -207,8 +207,8 @@ void kf_probe_stop(struct kf_probe *p);
 
 /* Figures of this process's Kafka clients. */
 struct kf_stats {
-	struct lt_counter assigned, revoked, lost_spans, lost_offsets, resent, refused, rebuilt;
-	struct lt_gauge partitions, lag, lag_max, inflight, held;
+	struct lt_counter assigned, revoked, lost_spans, lost_offsets, resent, rebuilt;
+	struct lt_gauge partitions, lag, lag_max;
 };
 extern struct kf_stats kf_stats;
 

@@ -215,8 +215,7 @@ static void reported(struct kf *k, const rd_kafka_message_t *m)
 	}
 	if (!o->quiet) {
 		k->inflight--;
-		if (code < 0)
-			lt_counter_add(&kf_stats.refused, 1);
+		lt_counter_add(code < 0 ? &lt_bus_stats.refused : &lt_bus_stats.delivered, 1);
 		if (k->bus.handler.delivered && !k->closing)
 			k->bus.handler.delivered(
 				k->bus.handler.arg, o->token, code, code < 0 ? &err : NULL);

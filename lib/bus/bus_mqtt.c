@@ -411,6 +411,16 @@ static void on_event(struct lt_mq_bus *b, struct lt_mq_ev *ev)
 	}
 }
 
+static void note_fill(struct lt_mq_bus *b)
+{
+	size_t held;
+
+	pthread_mutex_lock(&b->core->lock);
+	held = b->core->in.held_bytes;
+	pthread_mutex_unlock(&b->core->lock);
+	lt_bus_fill(&b->base, held, b->core->out.n_reported);
+}
+
 /* The waker: whatever the workers and paho's threads left for us, in the order that it happened. */
 static void dispatch(void *arg)
 {
@@ -447,6 +457,7 @@ static void dispatch(void *arg)
 	if (readable && b->base.handler.readable)
 		b->base.handler.readable(b->base.handler.arg);
 	report_writable(b);
+	note_fill(b);
 }
 
 /* ---- lt_bus_ops ---- */
@@ -540,6 +551,7 @@ static int lt_mq_publish(struct lt_bus *base, const struct lt_bus_out *m, struct
 	o->owner = b->core;
 	lt_outq_add(&b->core->out, o);
 	pump(b);
+	lt_bus_fill(base, base->told_held, b->core->out.n_reported);
 	return LT_OK;
 }
 
@@ -560,12 +572,15 @@ static void lt_mq_done(struct lt_bus *base, struct lt_bus_msg *m)
 	struct lt_mq_core *core = b->core;
 	struct lt_mq_client *rx = &b->c[LT_MQ_RX];
 	struct lt_in *in;
+	size_t held;
 
 	pthread_mutex_lock(&core->lock);
 	in = lt_inq_remove(&core->in, m);
+	held = core->in.held_bytes;
 	if (core->in.held_bytes <= 2 * core->limit_bytes)
 		pthread_cond_signal(&core->space);
 	pthread_mutex_unlock(&core->lock);
+	lt_bus_fill(base, held, base->told_inflight);
 	free(in);
 	if (rx->state == LT_MQ_PAUSED && !rx->closing && half_free(core))
 		client_connect(rx);

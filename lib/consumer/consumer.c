@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-#include "latido/consumer.h"
+#include "consumer_int.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-#include "batch.h"
 #include "figures.h"
 #include "latido/clock.h"
 #include "latido/daemon.h"
@@ -12,48 +11,11 @@
 #include "latido/inbox.h"
 #include "latido/log.h"
 #include "latido/outbox.h"
-#include "parking.h"
-#include "sink_thread.h"
-#include "spans.h"
 
 #define POLL_MAX      64  /* messages a call of lt_bus_poll() */
 #define POLL_BUDGET   512 /* messages a turn of the loop, so that timers and jobs get theirs */
 #define RETRY_BASE_MS 100
 #define RETRY_CAP_MS  5000
-
-struct lt_consumer {
-	struct lt_consumer_options opt;
-	struct lt_loop *loop;
-	struct lt_bus *bus;
-	char *topics[3];
-	struct lt_sink *sink;
-	struct lt_sink_thread thread;
-	struct lt_shapes *shapes;
-	struct lt_decode_limits limits;
-
-	struct lt_fill fills[2];
-	struct lt_fill *filling; /* the loop decodes into this one */
-	struct lt_fill *putting; /* with the sink, or waiting for its retry; NULL: none */
-	bool bus_empty;          /* the last poll returned nothing; readable() will come */
-	struct lt_parking parking;
-	char asked_source[LT_SOURCE_MAX + 1]; /* of the FIND_SHAPE job under way */
-	bool asked_device;
-	struct lt_deadletters letters;
-	/* for sinks that keep their positions */
-	bool positions;
-	struct lt_spans seen;
-	struct lt_spans unplaced; /* assigned, position not known yet */
-	struct lt_spans asked;    /* of the POSITIONS job under way */
-	struct lt_outbox *outbox;
-	struct lt_inbox *inbox; /* NULL = none */
-	struct lt_waker inbox_waker;
-
-	struct lt_timer more, linger, retry, tick, park, drain_limit;
-	struct lt_backoff backoff;
-	struct lt_complaint sink_complaint, bus_complaint;
-	bool open, tick_due;
-	bool draining, flushed, ended;
-};
 
 static int64_t put_started_ns;
 
@@ -61,27 +23,14 @@ static void pump(struct lt_consumer *c);
 
 /* ---- messages in ---- */
 
-static void reject(
+void consumer_reject(
 	struct lt_consumer *c, struct lt_bus_msg *m, enum lt_reason reason, const char *error)
 {
 	lt_deadletters_add(&c->letters, m, reason, error);
 }
 
-static void unpark(struct lt_consumer *c, const char *source, uint64_t hash);
-
-static void schedule_park(struct lt_consumer *c)
-{
-	int64_t deadline_ns;
-
-	if (lt_timer_pending(&c->park))
-		return;
-	deadline_ns = lt_parking_next_deadline(&c->parking);
-	if (deadline_ns < INT64_MAX)
-		lt_timer_start_ns(&c->park, deadline_ns - lt_mono_ns());
-}
-
 /* Decodes @m into the batch; @m belongs to the batch, the parking or the dead letters afterwards. */
-static void decode(
+void consumer_decode(
 	struct lt_consumer *c, struct lt_bus_msg *m, const struct lt_origin *origin, bool may_park)
 {
 	enum lt_reason reason = LT_REASON_DECODE;
@@ -98,15 +47,15 @@ static void decode(
 	if (rc == LT_ESHAPE) {
 		if (may_park && lt_parking_add(&c->parking, m, origin, hash)) {
 			lt_counter_add(&lt_consumer_figures.parked, 1);
-			schedule_park(c);
+			consumer_schedule_park(c);
 		} else {
-			reject(c, m, LT_REASON_UNKNOWN_SHAPE,
+			consumer_reject(c, m, LT_REASON_UNKNOWN_SHAPE,
 				"the announced shape is not known and the waiting list is full");
 		}
 		return;
 	}
 	if (rc < 0) {
-		reject(c, m, reason, err.msg);
+		consumer_reject(c, m, reason, err.msg);
 		return;
 	}
 	for (const struct lt_event *e = first; e; e = e->next) {
@@ -119,17 +68,7 @@ static void decode(
 	}
 	lt_fill_add(c->filling, first, m);
 	if (c->parking.n && may_park)
-		unpark(c, origin->source, first->shape->hash);
-}
-
-static void unpark(struct lt_consumer *c, const char *source, uint64_t hash)
-{
-	struct lt_parked *p;
-
-	while ((p = lt_parking_take(&c->parking, source, hash))) {
-		decode(c, p->msg, &p->origin, false);
-		free(p);
-	}
+		consumer_unpark(c, origin->source, first->shape->hash);
 }
 
 static void take(struct lt_consumer *c, struct lt_bus_msg *m)
@@ -145,12 +84,12 @@ static void take(struct lt_consumer *c, struct lt_bus_msg *m)
 	}
 	lt_outbox_earn(c->outbox, 1);
 	if (lt_origin_from_topic(&origin, c->opt.conf->bus.prefix, m->topic, &err) < 0) {
-		reject(c, m, LT_REASON_SOURCE_MISMATCH, err.msg);
+		consumer_reject(c, m, LT_REASON_SOURCE_MISMATCH, err.msg);
 		return;
 	}
 	origin.arrived_ns = m->arrived_ns;
 	origin.content_type = m->content_type;
-	decode(c, m, &origin, true);
+	consumer_decode(c, m, &origin, true);
 }
 
 static bool has_room(const struct lt_consumer *c)
@@ -280,26 +219,6 @@ static void end_drain(struct lt_consumer *c, bool complete)
 	c->opt.drained(c->opt.arg, complete);
 }
 
-/* The store, which agents listen to, asks an agent; everybody hears the answer. */
-static void need_shape(struct lt_consumer *c, const char *source, bool device, uint64_t hash)
-{
-	if (c->opt.backlog && !device)
-		lt_outbox_need_shape(c->outbox, c->opt.conf->bus.prefix, source, hash);
-}
-
-static void expire_parked(struct lt_consumer *c, int64_t mono_ns)
-{
-	struct lt_parked *p;
-
-	while ((p = lt_parking_expired(&c->parking, mono_ns))) {
-		reject(c, p->msg, LT_REASON_UNKNOWN_SHAPE,
-			"the announced shape did not arrive in time");
-		if (p->asks)
-			need_shape(c, p->origin.source, p->origin.device, p->hash);
-		free(p);
-	}
-}
-
 static void pump(struct lt_consumer *c)
 {
 	int64_t linger_ns;
@@ -308,7 +227,7 @@ static void pump(struct lt_consumer *c)
 		return;
 	fill_from_bus(c);
 	if (c->draining && c->bus_empty) /* no announcement can come any more */
-		expire_parked(c, INT64_MAX);
+		consumer_expire_parked(c, INT64_MAX);
 	next_job(c);
 	/* next_job() may have swapped the batches and so made room. */
 	if (!c->bus_empty && may_read(c))
@@ -321,6 +240,7 @@ static void pump(struct lt_consumer *c)
 		lt_timer_start_ns(&c->linger, linger_ns);
 	lt_gauge_set(&lt_consumer_figures.filling, (int64_t)c->filling->batch.n);
 	lt_gauge_set(&lt_consumer_figures.parking, (int64_t)c->parking.n);
+	lt_gauge_set(&lt_consumer_figures.letters, (int64_t)c->letters.n);
 	if (c->draining && c->flushed && !work_left(c) && lt_deadletters_empty(&c->letters) &&
 		!lt_sink_thread_busy(&c->thread))
 		end_drain(c, true);
@@ -328,7 +248,7 @@ static void pump(struct lt_consumer *c)
 
 /* ---- answers of the sink ---- */
 
-static void sink_failed(struct lt_consumer *c, const struct lt_err *err)
+void consumer_sink_failed(struct lt_consumer *c, const struct lt_err *err)
 {
 	int64_t wait_ms;
 
@@ -359,11 +279,11 @@ static void put_done(struct lt_consumer *c, const struct lt_job *job)
 	if (job->rc < 0 && job->err.cls == LT_CLS_POISON && job->bad < c->putting->batch.n) {
 		m = lt_fill_poison(c->putting, job->bad);
 		if (m)
-			reject(c, m, LT_REASON_CONFLICT, job->err.msg);
+			consumer_reject(c, m, LT_REASON_CONFLICT, job->err.msg);
 		if (!lt_fill_empty(c->putting))
 			return; /* the rest is put again */
 	} else if (job->rc < 0) {
-		sink_failed(c, &job->err);
+		consumer_sink_failed(c, &job->err);
 		return;
 	} else {
 		lt_counter_add(&lt_consumer_figures.batches, 1);
@@ -375,41 +295,10 @@ static void put_done(struct lt_consumer *c, const struct lt_job *job)
 	lt_gauge_set(&lt_consumer_figures.putting, 0);
 }
 
-static void shape_found(struct lt_consumer *c, const struct lt_job *job)
-{
-	struct lt_err err = {0};
-	struct lt_shape *s;
-
-	s = lt_shapes_intern(c->shapes, job->bytes.data, job->bytes.len, &err);
-	if (!s || s->hash != job->hash) {
-		lt_log(LT_ERROR, "stored_shape_damaged", LT_S("sink", c->sink->ops->name),
-			LT_S("err", s ? "its hash differs" : err.msg));
-		lt_shape_put(s);
-		return;
-	}
-	lt_shapes_announce(c->shapes, c->asked_source, s);
-	unpark(c, c->asked_source, job->hash);
-	lt_shape_put(s);
-}
-
-static void shape_answered(struct lt_consumer *c, const struct lt_job *job)
-{
-	if (job->rc == LT_OK)
-		shape_found(c, job);
-	else if (job->rc == LT_EAGAIN)
-		need_shape(c, c->asked_source, c->asked_device, job->hash);
-	/* Whoever still waits after that: the shape is unknown, damaged, or was not looked for. */
-	lt_parking_set(&c->parking, c->asked_source, job->hash,
-		job->rc == LT_OK || job->rc == LT_EAGAIN ? LT_PARK_UNKNOWN : LT_PARK_UNASKED);
-	schedule_park(c);
-	if (job->rc != LT_OK && job->rc != LT_EAGAIN)
-		sink_failed(c, &job->err);
-}
-
 static void schedule_tick(struct lt_consumer *c, const struct lt_job *job)
 {
 	if (job->tick_ns < 0)
-		sink_failed(c, &job->tick_err);
+		consumer_sink_failed(c, &job->tick_err);
 	else if (job->tick_ns < INT64_MAX)
 		lt_timer_start_ns(&c->tick, job->tick_ns);
 	else
@@ -425,7 +314,7 @@ static void on_job(void *arg, struct lt_job *job)
 	switch (job->type) {
 	case LT_JOB_OPEN:
 		if (job->rc < 0) {
-			sink_failed(c, &job->err);
+			consumer_sink_failed(c, &job->err);
 			break;
 		}
 		c->open = true;
@@ -437,7 +326,7 @@ static void on_job(void *arg, struct lt_job *job)
 		put_done(c, job);
 		break;
 	case LT_JOB_FIND_SHAPE:
-		shape_answered(c, job);
+		consumer_shape_answered(c, job);
 		break;
 	case LT_JOB_TICK:
 		break;
@@ -445,7 +334,7 @@ static void on_job(void *arg, struct lt_job *job)
 		if (job->rc < 0) {
 			for (size_t i = 0; i < job->n_parts; i++)
 				lt_spans_add(&c->unplaced, &job->parts[i]);
-			sink_failed(c, &job->err);
+			consumer_sink_failed(c, &job->err);
 			break;
 		}
 		lt_spans_seek(&c->seen, c->filling, c->putting, job->parts, job->n_parts);
@@ -453,7 +342,7 @@ static void on_job(void *arg, struct lt_job *job)
 		break;
 	case LT_JOB_FLUSH:
 		if (job->rc < 0)
-			sink_failed(c, &job->err);
+			consumer_sink_failed(c, &job->err);
 		else
 			c->flushed = true;
 		break;
@@ -483,8 +372,8 @@ static void on_park(void *arg)
 {
 	struct lt_consumer *c = arg;
 
-	expire_parked(c, lt_mono_ns());
-	schedule_park(c);
+	consumer_expire_parked(c, lt_mono_ns());
+	consumer_schedule_park(c);
 	pump(c);
 }
 

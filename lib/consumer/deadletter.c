@@ -36,6 +36,7 @@ void lt_deadletters_add(
 	letter->msg = m;
 	letter->reason = reason;
 	letter->token = d->next_token++;
+	d->n++;
 	strncpy(letter->error, error, sizeof(letter->error) - 1);
 	*d->waiting_tail = letter;
 	d->waiting_tail = &letter->next;
@@ -126,6 +127,7 @@ static int publish(struct lt_deadletters *d, const struct lt_deadletter *letter,
 static void finish(struct lt_deadletters *d, struct lt_deadletter *letter)
 {
 	lt_bus_done(d->from, letter->msg);
+	d->n--;
 	free(letter);
 }
 

@@ -11,7 +11,7 @@ struct lt_consumer_figures {
 	struct lt_counter messages, bytes, events, values, batches, retries, parked,
 		refused_letters;
 	struct lt_counter rejected[LT_REASON_MAX];
-	struct lt_gauge filling, putting, parking;
+	struct lt_gauge filling, putting, parking, letters;
 	struct lt_hist put_seconds;
 };
 extern struct lt_consumer_figures lt_consumer_figures;

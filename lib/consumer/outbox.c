@@ -44,7 +44,7 @@ struct lt_outbox {
 	unsigned quiet; /* flushes since something was consumed */
 	struct lt_complaint complaint;
 	struct lt_counter published, replaced, refused, dropped, shapes_asked;
-	struct lt_gauge waiting;
+	struct lt_gauge waiting, known;
 };
 
 /* All with the lock. */
@@ -98,7 +98,7 @@ void lt_outbox_put(
 		l = *at = lt_calloc(1, sizeof(*l));
 		l->hash = hash;
 		l->topic = lt_strdup(topic);
-		b->n++;
+		lt_gauge_set(&b->known, (int64_t)++b->n);
 	}
 	if (l->waiting)
 		lt_counter_add(&b->replaced, 1);
@@ -284,7 +284,7 @@ void lt_outbox_free(struct lt_outbox *b)
 
 void lt_outbox_stats(struct lt_outbox *b)
 {
-	static struct lt_stat table[6];
+	static struct lt_stat table[7];
 	const struct lt_stat rows[LT_ARRAY_LEN(table)] = {
 		{"latido_consumer_answers_total", LT_STAT_COUNTER, NULL,
 			"Acknowledgements published.", &b->published, NULL},
@@ -300,6 +300,8 @@ void lt_outbox_stats(struct lt_outbox *b)
 			&b->shapes_asked, NULL},
 		{"latido_consumer_answers_waiting", LT_STAT_GAUGE, NULL,
 			"Acknowledgements that wait for their turn.", &b->waiting, NULL},
+		{"latido_consumer_answers_known", LT_STAT_GAUGE, NULL,
+			"Sources whose last acknowledgement is remembered.", &b->known, NULL},
 	};
 
 	memcpy(table, rows, sizeof(table));

@@ -434,8 +434,10 @@ int lt_pg_resolve(struct lt_sink_pg *s, const struct lt_batch *b, size_t *bad, s
 {
 	int rc;
 
-	if (s->epochs.n > EPOCHS_MAX)
+	if (s->epochs.n > EPOCHS_MAX) {
+		lt_counter_add(&lt_pg_stats.cache_resets, 1);
 		lt_pg_forget(s);
+	}
 	s->serial++;
 	s->n_rows = 0;
 	*bad = b->n;
@@ -446,5 +448,6 @@ int lt_pg_resolve(struct lt_sink_pg *s, const struct lt_batch *b, size_t *bad, s
 		rc = load_progress(s, b, err);
 	if (rc == LT_OK)
 		rc = resolve_shapes(s, b, bad, err);
+	lt_gauge_set(&lt_pg_stats.epochs_known, (int64_t)s->epochs.n);
 	return rc;
 }

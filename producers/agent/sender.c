@@ -79,7 +79,8 @@ int lt_sender_push(struct lt_sender *s, struct lt_event *e, struct lt_err *err)
 	e->epoch = lt_spool_epoch(s->spool);
 	e->seq = seq;
 	s->live_ns[seq % LT_ARRAY_LEN(s->live_ns)] = lt_mono_ns();
-	lt_agent_queue_push(s->live, seq, s->body.data, s->body.len, shape);
+	lt_counter_add(
+		&s->live_late, lt_agent_queue_push(s->live, seq, s->body.data, s->body.len, shape));
 	sender_pump(s);
 	return LT_OK;
 }

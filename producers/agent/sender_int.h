@@ -65,7 +65,7 @@ struct lt_sender {
 	struct lt_complaint refused_complaint, stall_complaint, ack_complaint, epoch_complaint,
 		twin_complaint;
 	struct lt_counter live_sent, backlog_sent, resent, delivered, refused, acks, bad_acks,
-		epochs, bytes, stalls, twins, shapes_asked;
+		epochs, bytes, stalls, twins, shapes_asked, live_late;
 };
 
 /* sender.c */

@@ -114,7 +114,8 @@ static void expire_live(struct lt_sender *s)
 	while ((e = lt_agent_queue_next(s->live)) &&
 		(lt_agent_queue_events(s->live) > LT_ARRAY_LEN(s->live_ns) ||
 			now_ns - s->live_ns[e->seq % LT_ARRAY_LEN(s->live_ns)] > LIVE_AGE_NS))
-		lt_agent_queue_acknowledged(s->live, e->seq);
+		if (lt_agent_queue_acknowledged(s->live, e->seq))
+			lt_counter_add(&s->live_late, 1);
 }
 
 static bool take_token(struct lt_sender *s)

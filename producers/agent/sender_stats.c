@@ -8,6 +8,11 @@ static double figure_live(void *p)
 	return (double)lt_agent_queue_events(((struct lt_sender *)p)->live);
 }
 
+static double figure_live_bytes(void *p)
+{
+	return (double)lt_agent_queue_bytes(((struct lt_sender *)p)->live);
+}
+
 static double figure_window(void *p)
 {
 	return (double)((struct lt_sender *)p)->window;
@@ -22,7 +27,7 @@ static double figure_unacked(void *p)
 
 void lt_sender_stats(struct lt_sender *s)
 {
-	static struct lt_stat table[15];
+	static struct lt_stat table[17];
 	const struct lt_stat rows[LT_ARRAY_LEN(table)] = {
 		{"latido_agent_events_sent_total", LT_STAT_COUNTER, "topic=\"metrics\"",
 			"Events handed to the bus, first time or again.", &s->live_sent, NULL},
@@ -50,6 +55,11 @@ void lt_sender_stats(struct lt_sender *s)
 			"Times that the store asked for names and labels.", &s->shapes_asked, NULL},
 		{"latido_agent_queue_events", LT_STAT_GAUGE_FN, NULL,
 			"Live events that wait to be sent.", s, figure_live},
+		{"latido_agent_queue_bytes", LT_STAT_GAUGE_FN, NULL,
+			"Memory of live events that wait to be sent.", s, figure_live_bytes},
+		{"latido_agent_events_late_total", LT_STAT_COUNTER, NULL,
+			"Events that could not be sent at once and became backlog.", &s->live_late,
+			NULL},
 		{"latido_agent_unacked_events", LT_STAT_GAUGE_FN, NULL,
 			"Events sent and not yet acknowledged by the store.", s, figure_unacked},
 		{"latido_agent_backlog_window", LT_STAT_GAUGE_FN, NULL,

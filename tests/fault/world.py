@@ -1,9 +1,7 @@
 # SPDX-License-Identifier: MIT
 """What the fault suite breaks: private servers, the daemons, many agents."""
 
-import collections
 import os
-import random
 import signal
 import struct
 import subprocess
@@ -22,7 +20,8 @@ BEHIND_RELAY = 8  # agents whose link to the broker can be cut
 ON_SMALL_DISK = 4  # agents whose spools are on a small file system
 SMALL_DISK_BYTES = 16 << 20
 PARTITIONS = 6
-# What the agents' side of the bus must have in their place with each --bus.
+# mqtt: all on Mosquitto; kafka: agents and consumers on Kafka; bridge: agents on Mosquitto, consumers
+# on Kafka, latido-bridge between the two.
 BUSES = ("mqtt", "kafka", "bridge")
 
 
@@ -81,7 +80,6 @@ class Agent:
 class World:
     def __init__(self, args, say):
         self.args, self.say = args, say
-        self.random = random.Random(args.seed)
         self.folder = servers.private_folder("latido-fault-")
         os.chmod(self.folder, 0o711)
         self.small_disk = self.mount()
@@ -98,7 +96,6 @@ class World:
         self.agents = []
         self.store = self.hot = self.bridge = self.relay = None
         self.relay_url = ""
-        self.counts = collections.Counter()
 
     def build_shim(self):
         """A library between an agent and the system; not under sanitizers, which want to be first."""
@@ -152,7 +149,8 @@ class World:
             "store": {"admin": "127.0.0.1:0", "inbox_dir": os.path.join(self.folder, "inbox")},
         }
         if self.args.bus == "bridge":
-            sections["bridge"] = self.bridge_section()
+            sections["bridge"] = {"mqtt_url": self.broker.url, "admin": "127.0.0.1:0",
+                                  "inbox_dir": os.path.join(self.folder, "bridge-inbox")}
         self.config = os.path.join(self.folder, "latido.yaml")
         with open(self.config, "w", encoding="utf-8") as f:
             f.write(yaml_config(sections))

@@ -7,7 +7,6 @@ import subprocess
 
 import pytest
 
-import servers
 from conftest import BIN
 from kafka import Kafka
 from servers import wait_until

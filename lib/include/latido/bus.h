@@ -231,6 +231,7 @@ struct lt_bus {
 	struct lt_bus_handler handler;
 	struct lt_loop *loop;
 	const struct lt_bus_keep *keep;
+	size_t told_held, told_inflight; /* see lt_bus_fill() */
 };
 
 #endif

@@ -28,6 +28,7 @@ struct lt_deadletters {
 	char *topic;
 	struct lt_deadletter *waiting, **waiting_tail; /* not yet taken by the bus */
 	struct lt_deadletter *sent;                    /* delivery not yet reported */
+	size_t n;                                      /* waiting and sent */
 	uint64_t next_token;
 	struct lt_counter *by_reason; /* LT_REASON_MAX counters */
 	struct lt_counter *refused;   /* dead letters that the broker refused for good */

@@ -31,6 +31,10 @@ static inline void lt_gauge_set(struct lt_gauge *g, int64_t v)
 {
 	atomic_store_explicit(&g->v, v, memory_order_relaxed);
 }
+static inline void lt_gauge_add(struct lt_gauge *g, int64_t v)
+{
+	atomic_fetch_add_explicit(&g->v, v, memory_order_relaxed);
+}
 static inline int64_t lt_gauge_get(struct lt_gauge *g)
 {
 	return atomic_load_explicit(&g->v, memory_order_relaxed);
