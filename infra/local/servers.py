@@ -25,10 +25,11 @@ from server_base import (HOST, ServerError, find_program, free_port, guard_proce
                          remove_folder, unguard_process, wait_until)
 from server_mosquitto import Mosquitto
 from server_postgres import Postgres
+from server_prometheus import Prometheus
 from server_redis import Redis, RedisConnection
 
-__all__ = ["HOST", "Mosquitto", "Postgres", "Redis", "RedisConnection", "ServerError", "find_program", "free_port",
-           "guard_process", "private_folder", "remove_folder", "unguard_process", "wait_until"]
+__all__ = ["HOST", "Mosquitto", "Postgres", "Prometheus", "Redis", "RedisConnection", "ServerError", "find_program",
+           "free_port", "guard_process", "private_folder", "remove_folder", "unguard_process", "wait_until"]
 
 
 def main():

@@ -395,3 +395,37 @@ class Maker:
                                  'label_replace({}, "new", "$1", "instance", "(a|b).*")',
                                  'label_join({}, "both", "/", "job", "instance")', 'count_values("v", {})'))
                 return Node("vector", form, [self.vector(d)])
+
+
+# ---- random patterns ----
+
+ATOMS = ("a b c x ab . \\. \\d \\D \\w \\W \\s \\S \\b \\B \\A \\z ^ $ [ab] [^a] [a-c1-3] [[:alpha:]] [[:^digit:]x] [^\\d] [\\W_] \\pL "
+         "\\PL \\p{Greek} \\p{^Nd} \\x61 \\x{3b1} \\141 \\Qa.b\\E \\n \\t \\v \\f é α (?i) (?s) (?m) (?U) (?-i) (?i:A) (?s:.) []a] [a-] "
+         "{ } , - # [-a] \\_ \\- [\\]] \\/ (?P<n>a) (?:) () [[:word:]] 1 2 \\1 \\Z \\h (?=a) (?>a) \\e a{,2} [b-a] [] (?<n>a) \\C "
+         "\\pX \\p{Foo} [[:foo:]] (?x) (?i \\ [a \\x{110000} x{2,1} x{1001} \\8 \\G \\R \\K (*F) \\cA").split(" ")
+REPEATS = ("", "", "", "", "", "*", "+", "?", "*?", "+?", "??", "{2}", "{1,2}", "{0,}", "{2}?", "**", "*+", "{2}{2}")
+
+
+def pattern(rng, depth=2):
+    """A pattern of RE2's syntax, or almost.
+
+    Without classes of one case, which (?i) makes something else of in PCRE2.
+    """
+    parts = []
+    for _ in range(rng.randrange(1, 5)):
+        if depth and rng.random() < 0.3:
+            opening = rng.choice(("(", "(", "(?:", "(?i:", "(?P<g%d>" % rng.randrange(10**9)))
+            part = f"{opening}{pattern(rng, depth - 1)})"
+        else:
+            part = rng.choice(ATOMS[:50] if rng.random() < 0.9 else ATOMS)
+        # Go repeats what stands before "(?i)" then; we refuse that.
+        flags = part.startswith("(?") and part.endswith(")") and len(part) <= 5
+        parts.append(part if flags else part + rng.choice(REPEATS[:-3] if rng.random() < 0.97 else REPEATS))
+        if rng.random() < 0.15:
+            parts.append("|")
+    return "".join(parts)
+
+
+def subject(rng):
+    return "".join(rng.choice(("a", "b", "c", "ab", "A", "x", "1", "2", ".", " ", "_", "-", "é", "α", "\n", "\v", "\t"))
+                   for _ in range(rng.randrange(7)))
