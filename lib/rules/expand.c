@@ -86,18 +86,19 @@ static int run_query(void *ctx, const char *text, size_t len, struct lt_arena *a
 static const char *expand(struct lt_rules *r, const struct tmpl *t, const struct tmpl_env *env)
 {
 	struct lt_arena_mark mark;
-	struct lt_err err = {0};
+	struct lt_buf why = {0};
 	const char *text;
 
 	if (t->constant)
 		return t->text;
 	lt_buf_reset(&r->text);
 	mark = lt_arena_mark(&r->scratch);
-	if (tmpl_exec(t, env, &r->scratch, &r->text, &err)) {
+	if (tmpl_exec(t, env, &r->scratch, &r->text, &why)) {
 		lt_buf_reset(&r->text);
 		lt_buf_printf(&r->text,
 			"<error expanding template: error executing template %s: %s>", t->name,
-			err.msg);
+			why.data);
+		lt_buf_fini(&why);
 		if (r->opts.counters)
 			lt_counter_add(&r->opts.counters->template_failures, 1);
 	}

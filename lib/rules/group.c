@@ -120,13 +120,14 @@ static const struct alert *next_active(const struct alert *a)
 /*
  * The samples of this evaluation, in the order of @now, and staleness markers for the series of the
  * one before that are not there any more. @now becomes the list of the next comparison.
+ * Return: samples that were refused.
  */
-static void write_series(struct lt_rules *r, struct rule *rule, struct series_list *now,
+static size_t write_series(struct lt_rules *r, struct rule *rule, struct series_list *now,
 	int64_t t_ms, const struct lt_rules_sink *sink)
 {
 	const struct alert *a = next_active(rule->alerts.first);
 	bool same = now->n == rule->before.n, taken;
-	size_t kept = 0;
+	size_t kept = 0, refused;
 
 	for (size_t i = 0; i < now->n; i++) {
 		append(sink, now->l[i], t_ms, value_of(r, rule, i, a), &taken);
@@ -139,6 +140,7 @@ static void write_series(struct lt_rules *r, struct rule *rule, struct series_li
 		}
 		now->l[kept++] = now->l[i];
 	}
+	refused = now->n - kept;
 	now->n = kept;
 	if (!same || (kept && memcmp(now->l, rule->before.l, kept * sizeof(*now->l)))) {
 		seen_begin(r, kept);
@@ -153,6 +155,7 @@ static void write_series(struct lt_rules *r, struct rule *rule, struct series_li
 	series_list_fini(r->pool, &rule->before);
 	rule->before = *now;
 	*now = (struct series_list){0};
+	return refused;
 }
 
 static void mark_stale(
@@ -175,6 +178,7 @@ static int eval_rule(struct lt_rules *r, struct rule *rule, int64_t t_ms, int64_
 	struct lt_err err = {0};
 	int64_t start = lt_mono_ns();
 	int code = lt_promql_eval(rule->pub.expr, t_ms, storage, &r->result, &err);
+	size_t refused = 0;
 
 	if (!code)
 		code = as_vector(r, &one, &err);
@@ -184,14 +188,20 @@ static int eval_rule(struct lt_rules *r, struct rule *rule, int64_t t_ms, int64_
 		code = alert_eval(r, rule, t_ms, interval_ms, storage, sink, &now, &err);
 	rule->pub.n_samples = code ? 0 : now.n;
 	if (!code)
-		write_series(r, rule, &now, t_ms, sink);
+		refused = write_series(r, rule, &now, t_ms, sink);
 	series_list_fini(r->pool, &now);
 	if (r->result.vector == &one) {
 		lt_labels_put(r->pool, one.labels);
 		r->result.vector = NULL;
 		r->result.n = 0;
 	}
-	set_error(rule, code ? err.msg : NULL);
+	/* as Prometheus: the rule is unhealthy, what it found stands */
+	if (refused)
+		lt_fail(&err, LT_EDATA, LT_CLS_POISON, "rules.eval",
+			"%zu samples were refused: another one of that time is there, or a newer "
+			"one",
+			refused);
+	set_error(rule, code || refused ? err.msg : NULL);
 	rule->pub.eval_ms = t_ms;
 	rule->pub.eval_ns = lt_mono_ns() - start;
 	return code;

@@ -16,8 +16,9 @@
  *
  * tmpl_lex.c, tmpl_parse.c, tmpl_const.c	text -> nodes
  * tmpl_exec.c			nodes + data -> text
- * tmpl_func.c, tmpl_human.c	the functions
- * tmpl_fmt.c			Go's fmt: %v and friends
+ * tmpl_func.c, tmpl_human.c, tmpl_text.c	the functions
+ * tmpl_query.c		what is queried
+ * tmpl_fmt.c, tmpl_printf.c	Go's fmt: %v and friends
  */
 
 #define TMPL_MAX_DEPTH  100
@@ -177,25 +178,26 @@ struct tmpl_run {
 	const struct tmpl_env *env;
 	struct lt_arena *arena;
 	struct lt_buf *out;
-	struct lt_err *err;
-	const struct tnode *at;
-	const struct tnode *words; /* of the call at hand: its arguments ... */
-	const struct tval *args;   /* ... and their values */
+	const struct tnode *at; /* looked at last: where an error is */
 	struct tmpl_var *vars;
 	size_t n_vars, cap_vars;
 	size_t steps, depth;
 	size_t arena_base; /* in use before */
 	bool failed;
-	char fail_msg[400];
+	struct lt_buf why; /* what failed */
 };
 
 /**
  * tmpl_exec() - append the text that it gives
  * @arena: for what is needed meanwhile; the caller rewinds it.
- * @err: in Go's words: "template: __alert_X:1:120: executing ... ".
+ * @why: appended on failure, in Go's words: "template: __alert_X:1:120: executing ... ".
+ *
+ * Return: LT_OK or LT_EINVAL.
  */
 int tmpl_exec(const struct tmpl *t, const struct tmpl_env *env, struct lt_arena *arena,
-	struct lt_buf *out, struct lt_err *err);
+	struct lt_buf *out, struct lt_buf *why);
+/** tmpl_node_text() - append a node as Go writes it in messages. */
+void tmpl_node_text(struct lt_buf *out, const struct tmpl *t, const struct tnode *n);
 
 /**
  * tmpl_fail() - the function at hand cannot go on; returns nil, and nothing more is executed
@@ -209,18 +211,17 @@ struct tval tmpl_fail(struct tmpl_run *r, const char *fmt, ...) LT_PRINTF(2, 3);
 /**
  * struct tmpl_func - a function of templates
  * @max: -1: any number. @fn: NULL: not supported.
+ * @types: of its arguments: s text, v vector, p sample, a anything; the last one holds for all that
+ *	follow. They are checked before @fn is called.
  */
 struct tmpl_func {
 	const char *name;
 	int min, max;
+	const char *types;
 	struct tval (*fn)(struct tmpl_run *r, const struct tval *args, size_t n);
 };
 const struct tmpl_func *tmpl_func_find(const char *name, size_t len);
 
-/** tmpl_at_arg() - what fails now is this argument, one of r->args. */
-void tmpl_at_arg(struct tmpl_run *r, const struct tval *v);
-/** tmpl_arg_string() - false: failed in Go's words */
-bool tmpl_arg_string(struct tmpl_run *r, const struct tval *v);
 struct tval tmpl_string(struct tmpl_run *r, const struct lt_buf *b);
 struct tval tmpl_text(const char *s, size_t len);
 bool tmpl_truth(const struct tval *v);

@@ -131,10 +131,14 @@ struct tnode *tparse_char(struct parser *p)
 	long c = 0;
 
 	n->end = p->tok.pos + (uint32_t)p->tok.len;
-	while (s && s < end && size < 4) {
-		s = unquote_char(s, end, '\'', bytes + size, &one);
-		size += one;
-	}
+	/* one escape, or the bytes of one character */
+	do {
+		s = s < end ? unquote_char(s, end, '\'', bytes + size, &one) : NULL;
+		size += s ? one : 0;
+	} while (s && size < 4 && one == 1 && (unsigned char)bytes[0] >= 0xc0 &&
+		 size < (size_t)((unsigned char)bytes[0] >= 0xf0   ? 4
+				 : (unsigned char)bytes[0] >= 0xe0 ? 3
+								   : 2));
 	if (s != end || !size || !lt_utf8_valid(bytes, size))
 		return tparse_fail(p, p->tok.pos, "malformed character constant: %.*s",
 			(int)p->tok.len, p->tok.s);

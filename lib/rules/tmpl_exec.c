@@ -17,13 +17,15 @@ static const struct tval nil = {.kind = TV_NIL};
 
 struct tval tmpl_fail(struct tmpl_run *r, const char *fmt, ...)
 {
+	char text[4096];
 	va_list ap;
 
 	if (!r->failed) {
 		r->failed = true;
 		va_start(ap, fmt);
-		vsnprintf(r->fail_msg, sizeof(r->fail_msg), fmt, ap);
+		vsnprintf(text, sizeof(text), fmt, ap);
 		va_end(ap);
+		lt_buf_str(&r->why, text);
 	}
 	return nil;
 }
@@ -199,14 +201,48 @@ static struct tval eval_pipe(struct tmpl_run *r, const struct tnode *pipe, struc
 
 static struct tval eval_word(struct tmpl_run *r, const struct tnode *n, struct tval dot);
 
-void tmpl_at_arg(struct tmpl_run *r, const struct tval *v)
+/* Go checks each argument as soon as it is evaluated, and constants before that. */
+static bool check_type(
+	struct tmpl_run *r, char type, const struct tnode *word, const struct tval *v)
 {
-	const struct tnode *word = r->words;
+	static const struct {
+		char type;
+		enum tval_kind kind;
+	} kinds[] = {{'s', TV_STRING}, {'v', TV_VECTOR}, {'p', TV_SAMPLE}};
+	struct tval want = {0};
+	struct lt_buf b = {0};
 
-	for (const struct tval *a = r->args; word && a < v; a++)
-		word = word->next;
-	if (word)
-		r->at = word;
+	for (size_t i = 0; i < LT_ARRAY_LEN(kinds); i++) {
+		if (kinds[i].type == type)
+			want.kind = kinds[i].kind;
+	}
+	if (type == 'a' || v->kind == want.kind)
+		return true;
+	if (word && word->kind == TN_NIL) {
+		tmpl_fail(r, "cannot assign nil to %s", tmpl_type_name(&want));
+	} else if (word &&
+		   (word->kind == TN_NUMBER || word->kind == TN_BOOL || word->kind == TN_STRING)) {
+		tmpl_node_text(&b, r->t, word);
+		if (type == 's')
+			tmpl_fail(r, "expected string; found %s", b.data);
+		else
+			tmpl_fail(r, "can't handle %s for arg of type %s", b.data,
+				tmpl_type_name(&want));
+	} else if (v->kind == TV_NIL) {
+		tmpl_fail(r, "invalid value; expected %s", tmpl_type_name(&want));
+	} else {
+		tmpl_fail(r, "wrong type for value; expected %s; got %s", tmpl_type_name(&want),
+			tmpl_type_name(v));
+	}
+	lt_buf_fini(&b);
+	return false;
+}
+
+static char type_of_arg(const struct tmpl_func *f, size_t i)
+{
+	size_t n = strlen(f->types);
+
+	return f->types[i < n ? i : n - 1];
 }
 
 /* and, or: what comes behind the answer is not evaluated. */
@@ -228,6 +264,24 @@ static bool short_circuit(struct tmpl_run *r, const struct tnode *cmd, struct tv
 	return true;
 }
 
+static void wrong_number(
+	struct tmpl_run *r, const struct tmpl_func *f, const struct tnode *name, size_t n)
+{
+	fail_at(r, name, "wrong number of args for %s: want %s%d got %zu", f->name,
+		f->max < 0 ? "at least " : "", f->min, n);
+}
+
+/* The function's own error, not one of its arguments. */
+static void own_failure(struct tmpl_run *r, const struct tmpl_func *f, const struct tnode *cmd)
+{
+	struct lt_buf b = {0};
+
+	lt_buf_printf(&b, "error calling %s: %s", f->name, r->why.data + 1);
+	lt_buf_fini(&r->why);
+	r->why = b;
+	r->at = cmd;
+}
+
 static struct tval call(
 	struct tmpl_run *r, const struct tnode *cmd, struct tval dot, const struct tval *last)
 {
@@ -235,31 +289,29 @@ static struct tval call(
 	const struct tmpl_func *f = name->func;
 	size_t n = cmd->n - 1 + (last ? 1 : 0), i = 0;
 	struct tval *args, out = nil;
-	char text[sizeof(r->fail_msg)];
 
-	if ((int)n < f->min || (f->max >= 0 && (int)n > f->max))
-		return fail_at(r, name, "wrong number of args for %s: want %s%d got %zu", f->name,
-			f->max < 0 ? "at least " : "", f->min, n);
+	r->at = name;
+	if ((int)n < f->min || (f->max >= 0 && (int)n > f->max)) {
+		wrong_number(r, f, name, n);
+		return nil;
+	}
 	if (short_circuit(r, cmd, dot, last, &out))
 		return out;
 	args = lt_arena_alloc(r->arena, (n + 1) * sizeof(*args));
 	for (const struct tnode *a = name->next; a; a = a->next) {
-		args[i++] = eval_word(r, a, dot);
-		if (r->failed)
+		args[i] = eval_word(r, a, dot);
+		if (r->failed || !check_type(r, type_of_arg(f, i), a, &args[i]))
+			return nil;
+		i++;
+	}
+	if (last) {
+		args[i] = *last;
+		if (!check_type(r, type_of_arg(f, i), NULL, last))
 			return nil;
 	}
-	if (last)
-		args[i] = *last;
-	r->at = cmd;
-	r->words = name->next;
-	r->args = args;
 	out = f->fn(r, args, n);
-	if (r->failed && r->fail_msg[0] == TMPL_OWN[0]) {
-		/* marked as the function's own error, not one of its arguments */
-		memcpy(text, r->fail_msg, sizeof(text));
-		snprintf(r->fail_msg, sizeof(r->fail_msg), "error calling %s: %.350s", f->name,
-			text + 1);
-	}
+	if (r->failed && r->why.data && r->why.data[0] == TMPL_OWN[0])
+		own_failure(r, f, cmd);
 	return out;
 }
 
@@ -271,6 +323,7 @@ static struct tval eval_word(struct tmpl_run *r, const struct tnode *n, struct t
 
 	if (!may_go_on(r, n))
 		return nil;
+	r->at = n;
 	switch (n->kind) {
 	case TN_DOT:
 		return dot;
@@ -315,6 +368,7 @@ static struct tval eval_command(
 	struct tmpl_run *r, const struct tnode *cmd, struct tval dot, const struct tval *last)
 {
 	const struct tnode *first = cmd->child;
+	struct lt_buf b = {0};
 
 	if (first->kind == TN_IDENT)
 		return may_go_on(r, cmd) ? call(r, cmd, dot, last) : nil;
@@ -323,9 +377,13 @@ static struct tval eval_command(
 			(first->kind == TN_VAR && first->n_fields))
 			return fail_at(r, first, "%s is not a method but has arguments",
 				first->fields[first->n_fields - 1]);
-		return fail_at(r, first, "can't give argument to non-function %.*s",
-			(int)(first->end - first->start), r->t->text + first->start);
+		tmpl_node_text(&b, r->t, first);
+		fail_at(r, first, "can't give argument to non-function %s", b.data);
+		lt_buf_fini(&b);
+		return nil;
 	}
+	if (first->kind == TN_NIL)
+		return fail_at(r, first, "nil is not a command");
 	return eval_word(r, first, dot);
 }
 
@@ -335,6 +393,7 @@ static struct tval eval_pipe(struct tmpl_run *r, const struct tnode *pipe, struc
 	struct tmpl_var *var;
 	bool first = true;
 
+	r->at = pipe;
 	if (++r->depth > TMPL_MAX_DEPTH)
 		return fail_at(r, pipe, "nested deeper than %d levels", TMPL_MAX_DEPTH);
 	for (const struct tnode *c = pipe->child; c && !r->failed; c = c->next) {
@@ -346,6 +405,8 @@ static struct tval eval_pipe(struct tmpl_run *r, const struct tnode *pipe, struc
 		var = pipe->assign ? find_var(r, pipe->decl[i]) : NULL;
 		if (var)
 			var->v = v;
+		else if (pipe->assign)
+			return tmpl_fail(r, "undefined variable: %s", pipe->decl[i]);
 		else
 			push_var(r, pipe->decl[i], v);
 	}
@@ -400,7 +461,7 @@ static enum flow walk_range(struct tmpl_run *r, const struct tnode *n, struct tv
 		struct lt_buf b = {0};
 
 		gofmt_value(&b, &v);
-		fail_at(r, n->pipe, "range can't iterate over %.100s", b.data ? b.data : "");
+		tmpl_fail(r, "range can't iterate over %s", b.data ? b.data : "");
 		lt_buf_fini(&b);
 		return FLOW_STOP;
 	}
@@ -495,6 +556,73 @@ static enum flow walk(struct tmpl_run *r, const struct tnode *list, struct tval 
 	return flow;
 }
 
+/* ---- messages ---- */
+
+static void put_fields(struct lt_buf *out, const struct tnode *n)
+{
+	for (size_t i = 0; i < n->n_fields; i++)
+		lt_buf_printf(out, ".%s", n->fields[i]);
+}
+
+static void put_pipe(struct lt_buf *out, const struct tmpl *t, const struct tnode *n)
+{
+	for (size_t i = 0; i < n->n_decl; i++)
+		lt_buf_printf(out, "%s%s", i ? ", " : "", n->decl[i]);
+	if (n->n_decl)
+		lt_buf_str(out, n->assign ? " = " : " := ");
+	for (const struct tnode *c = n->child; c; c = c->next) {
+		if (c != n->child)
+			lt_buf_str(out, " | ");
+		tmpl_node_text(out, t, c);
+	}
+}
+
+static void put_command(struct lt_buf *out, const struct tmpl *t, const struct tnode *n)
+{
+	for (const struct tnode *c = n->child; c; c = c->next) {
+		if (c != n->child)
+			lt_buf_char(out, ' ');
+		if (c->kind == TN_PIPE)
+			lt_buf_char(out, '(');
+		tmpl_node_text(out, t, c);
+		if (c->kind == TN_PIPE)
+			lt_buf_char(out, ')');
+	}
+}
+
+void tmpl_node_text(struct lt_buf *out, const struct tmpl *t, const struct tnode *n)
+{
+	switch (n->kind) {
+	case TN_PIPE:
+		put_pipe(out, t, n);
+		return;
+	case TN_COMMAND:
+		put_command(out, t, n);
+		return;
+	case TN_IDENT:
+		lt_buf_str(out, n->text);
+		return;
+	case TN_VAR:
+		lt_buf_str(out, n->text);
+		put_fields(out, n);
+		return;
+	case TN_FIELD:
+		put_fields(out, n);
+		return;
+	case TN_CHAIN:
+		if (n->child->kind == TN_PIPE)
+			lt_buf_char(out, '(');
+		tmpl_node_text(out, t, n->child);
+		if (n->child->kind == TN_PIPE)
+			lt_buf_char(out, ')');
+		put_fields(out, n);
+		return;
+	default:
+		lt_buf_add(out, t->text + n->start, n->end - n->start);
+		return;
+	}
+}
+
 /* ---- entry ---- */
 
 /* "name:line:byte": as Go's ErrorContext, which knows the text with its preamble. */
@@ -512,33 +640,11 @@ static void put_place(struct lt_buf *out, const struct tmpl *t, const struct tno
 		out, "%s:%zu:%zu", t->name, line, pos - start + (start ? 0 : sizeof(PREAMBLE) - 1));
 }
 
-/* The place and its text as it stands in the template. */
-static int report(const struct tmpl_run *r)
-{
-	const struct tnode *n = r->at;
-	struct lt_buf b = {0};
-	size_t len = n ? n->end - n->start : 0;
-	int code;
-
-	put_place(&b, r->t, n);
-	while (len && strchr(" \t\r\n|", r->t->text[n->start + len - 1]))
-		len--;
-	code = lt_fail(r->err, LT_EINVAL, LT_CLS_POISON, "template",
-		"template: %.80s: executing \"%.60s\" at <%.*s>: %s", b.data, r->t->name,
-		(int)(len < 80 ? len : 80), n ? r->t->text + n->start : "", r->fail_msg);
-	lt_buf_fini(&b);
-	return code;
-}
-
 int tmpl_exec(const struct tmpl *t, const struct tmpl_env *env, struct lt_arena *arena,
-	struct lt_buf *out, struct lt_err *err)
+	struct lt_buf *out, struct lt_buf *why)
 {
-	struct tmpl_run r = {.t = t,
-		.env = env,
-		.arena = arena,
-		.out = out,
-		.err = err,
-		.arena_base = arena->used};
+	struct tmpl_run r = {
+		.t = t, .env = env, .arena = arena, .out = out, .arena_base = arena->used};
 	struct tval dot = {.kind = TV_DATA};
 	size_t len = out->len;
 
@@ -550,8 +656,15 @@ int tmpl_exec(const struct tmpl *t, const struct tmpl_env *env, struct lt_arena 
 	push_var(&r, "$value", (struct tval){.kind = TV_FLOAT, .f = env->value});
 	walk(&r, t->root, dot);
 	free(r.vars);
-	if (!r.failed)
-		return LT_OK;
-	out->len = len;
-	return report(&r);
+	if (r.failed) {
+		out->len = len;
+		lt_buf_str(why, "template: ");
+		put_place(why, t, r.at);
+		lt_buf_printf(why, ": executing \"%s\" at <", t->name);
+		if (r.at)
+			tmpl_node_text(why, t, r.at);
+		lt_buf_printf(why, ">: %s", r.why.data);
+	}
+	lt_buf_fini(&r.why);
+	return r.failed ? LT_EINVAL : LT_OK;
 }

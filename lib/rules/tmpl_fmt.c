@@ -6,20 +6,12 @@
 #include <string.h>
 
 #include "latido/clock.h"
-#include "tmpl.h"
+#include "tmpl_fmt.h"
 
 /* Go's fmt and strconv, for the types that templates know. */
 
-#define MAX_WIDTH 10000 /* larger ones are %!(BADWIDTH), larger than Go's own limit nobody needs */
-
 /* From this exponent on the shortest form of a number has one. */
 #define GO_EXPONENT 6
-
-struct flags {
-	bool plus, minus, sharp, space, zero;
-	bool has_width, has_prec;
-	int width, prec;
-};
 
 /* ---- numbers ---- */
 
@@ -83,6 +75,22 @@ static void put_hex_float(struct lt_buf *out, double v, int prec, bool upper)
 	lt_buf_str(out, p + 2);
 }
 
+/* %b: the mantissa as an integer and the power of two. */
+static void put_binary_float(struct lt_buf *out, double v)
+{
+	uint64_t bits, mantissa;
+	int exp;
+
+	memcpy(&bits, &v, sizeof(bits));
+	mantissa = bits & ((UINT64_C(1) << 52) - 1);
+	exp = (int)(bits >> 52 & 0x7ff);
+	if (exp)
+		mantissa |= UINT64_C(1) << 52;
+	else
+		exp = 1;
+	lt_buf_printf(out, "%" PRIu64 "p%+d", mantissa, exp - 1075);
+}
+
 void gofmt_time(struct lt_buf *out, int64_t ns)
 {
 	char text[LT_RFC3339_LEN];
@@ -101,7 +109,7 @@ void gofmt_time(struct lt_buf *out, int64_t ns)
 
 /* ---- quoting ---- */
 
-static size_t rune_at(const char *s, size_t left, unsigned long *c)
+size_t fmt_rune_at(const char *s, size_t left, unsigned long *c)
 {
 	unsigned char b = (unsigned char)*s;
 	size_t n = b >= 0xf0 ? 4 : b >= 0xe0 ? 3 : b >= 0xc0 ? 2 : 1;
@@ -128,21 +136,21 @@ static bool is_print(unsigned long c)
 	       (c & 0xfffe) != 0xfffe;
 }
 
-void gofmt_quote(struct lt_buf *out, const char *s, size_t len)
+/* @quote: the character that needs a backslash; @ascii: nothing beyond ASCII stays as it is. */
+static void put_escaped(struct lt_buf *out, const char *s, size_t len, char quote, bool ascii)
 {
 	static const char specials[] = "\a\b\f\n\r\t\v", names[] = "abfnrtv";
 	const char *special;
 	unsigned long c;
 	size_t n;
 
-	lt_buf_char(out, '"');
 	for (size_t i = 0; i < len; i += n) {
-		n = rune_at(s + i, len - i, &c);
+		n = fmt_rune_at(s + i, len - i, &c);
 		if (n == 1 && (unsigned char)s[i] >= 0x80) {
 			lt_buf_printf(out, "\\x%02x", (unsigned char)s[i]);
-		} else if (c == '"' || c == '\\') {
+		} else if (c == (unsigned char)quote || c == '\\') {
 			lt_buf_printf(out, "\\%c", (char)c);
-		} else if (is_print(c)) {
+		} else if (is_print(c) && (c < 0x80 || !ascii)) {
 			lt_buf_add(out, s + i, n);
 		} else {
 			special = c && c < 0x20 ? strchr(specials, (char)c) : NULL;
@@ -154,6 +162,12 @@ void gofmt_quote(struct lt_buf *out, const char *s, size_t len)
 				lt_buf_printf(out, c < 0x10000 ? "\\u%04lx" : "\\U%08lx", c);
 		}
 	}
+}
+
+void gofmt_quote(struct lt_buf *out, const char *s, size_t len)
+{
+	lt_buf_char(out, '"');
+	put_escaped(out, s, len, '"', false);
 	lt_buf_char(out, '"');
 }
 
@@ -165,11 +179,11 @@ static size_t count_runes(const char *s, size_t len)
 	size_t n = 0;
 
 	for (size_t i = 0; i < len; n++)
-		i += rune_at(s + i, len - i, &c);
+		i += fmt_rune_at(s + i, len - i, &c);
 	return n;
 }
 
-static void pad(struct lt_buf *out, const struct flags *f, const char *s, size_t len, bool zero)
+static void pad(struct lt_buf *out, const struct fmt_flags *f, const char *s, size_t len, bool zero)
 {
 	size_t runes = count_runes(s, len);
 	size_t fill = f->has_width && (size_t)f->width > runes ? (size_t)f->width - runes : 0;
@@ -183,9 +197,9 @@ static void pad(struct lt_buf *out, const struct flags *f, const char *s, size_t
 }
 
 /* @text has its sign; with the zero flag the sign stands before the zeros. */
-static void pad_number(struct lt_buf *out, const struct flags *f, const char *text, size_t len)
+static void pad_number(struct lt_buf *out, const struct fmt_flags *f, const char *text, size_t len)
 {
-	struct flags rest = *f;
+	struct fmt_flags rest = *f;
 	bool sign = len && (*text == '-' || *text == '+' || *text == ' ');
 
 	if (!f->zero || !f->has_width || f->minus || !sign) {
@@ -197,40 +211,89 @@ static void pad_number(struct lt_buf *out, const struct flags *f, const char *te
 	pad(out, &rest, text + 1, len - 1, true);
 }
 
-static void put_float(struct lt_buf *out, const struct flags *f, double v, char verb)
+/*
+ * The '#' flag: a decimal point always, and for %g the zeros behind it. @b holds digits without sign,
+ * perhaps with an exponent.
+ */
+static void sharpen(struct lt_buf *b, char verb, int prec)
 {
-	struct flags plain = *f;
-	struct lt_buf b = {0};
-	bool finite = isfinite(v);
-	int prec = f->has_prec ? f->prec : -1;
+	int digits = strchr("vgGxX", verb) ? (prec < 0 ? 6 : prec) : 0;
+	bool hex = verb == 'x' || verb == 'X', point = false, nonzero = false;
+	struct lt_buf tail = {0};
+	size_t i;
 
-	if ((f->plus || f->space) && !(signbit(v) && !isnan(v)) && !isinf(v))
-		lt_buf_char(&b, f->plus ? '+' : ' ');
-	switch (verb) {
-	case 'v':
-	case 'g':
-	case 'G':
-		gofmt_float(&b, v, 'g', prec);
-		break;
-	case 'x':
-	case 'X':
-		put_hex_float(&b, v, prec, verb == 'X');
-		break;
-	default:
-		gofmt_float(&b, v, (char)(verb | 32), prec < 0 ? 6 : prec);
-		break;
+	for (i = 0; i < b->len; i++) {
+		char c = b->data[i];
+
+		if (c == 'p' || c == 'P' || (!hex && (c == 'e' || c == 'E')))
+			break;
+		if (c == '.') {
+			point = true;
+			continue;
+		}
+		if (c != '0')
+			nonzero = true;
+		if (nonzero)
+			digits--;
 	}
+	lt_buf_add(&tail, b->data + i, b->len - i);
+	b->len = i;
+	if (!point) {
+		if (i == 1 && b->data[0] == '0')
+			digits--;
+		lt_buf_char(b, '.');
+	}
+	for (; digits > 0; digits--)
+		lt_buf_char(b, '0');
+	if (tail.len)
+		lt_buf_add(b, tail.data, tail.len);
+	lt_buf_fini(&tail);
+}
+
+/* Go's fmt.fmtFloat. */
+static void put_float(struct lt_buf *out, const struct fmt_flags *f, double v, char verb)
+{
+	struct fmt_flags plain = *f;
+	struct lt_buf b = {0};
+	int prec = f->has_prec ? f->prec : strchr("eEfF", verb) ? 6 : -1;
+	char sign = signbit(v) && !isnan(v) ? '-' : f->space && !f->plus ? ' ' : '+';
+	double u = isnan(v) ? v : fabs(v);
+
+	if (isnan(v) || isinf(v)) {
+		plain.zero = false;
+		if (!isnan(v) || f->space || f->plus)
+			lt_buf_char(&b, sign);
+		lt_buf_str(&b, isnan(v) ? "NaN" : "Inf");
+		pad(out, &plain, b.data, b.len, false);
+		lt_buf_fini(&b);
+		return;
+	}
+	if (verb == 'b')
+		put_binary_float(&b, u);
+	else if (verb == 'x' || verb == 'X')
+		put_hex_float(&b, u, prec, verb == 'X');
+	else
+		gofmt_float(&b, u, verb == 'v' ? 'g' : (char)(verb | 32), prec);
 	for (size_t i = 0; (verb == 'G' || verb == 'E') && i < b.len; i++) {
 		if (b.data[i] == 'e')
 			b.data[i] = 'E';
 	}
-	if (!finite)
-		plain.zero = false;
-	pad_number(out, &plain, b.data, b.len);
+	if (f->sharp && verb != 'b')
+		sharpen(&b, verb, prec);
+	if (f->plus || sign != '+') {
+		struct lt_buf whole = {0};
+
+		lt_buf_char(&whole, sign);
+		lt_buf_add(&whole, b.data, b.len);
+		pad_number(out, f, whole.data, whole.len);
+		lt_buf_fini(&whole);
+	} else {
+		pad(out, f, b.data, b.len, f->zero);
+	}
 	lt_buf_fini(&b);
 }
 
-static void put_int(struct lt_buf *out, const struct flags *f, int64_t v, char verb)
+static void put_int(struct lt_buf *out, const struct fmt_flags *f, int64_t v, char verb)
 {
 	struct lt_buf b = {0};
 	uint64_t u = v < 0 ? -(uint64_t)v : (uint64_t)v;
@@ -242,6 +305,15 @@ static void put_int(struct lt_buf *out, const struct flags *f, int64_t v, char v
 						     : 10;
 	const char *set = verb == 'X' ? "0123456789ABCDEF" : "0123456789abcdef";
 	size_t least = f->has_prec && f->prec >= 0 ? (size_t)f->prec : 0;
+	struct fmt_flags plain = *f;
+
+	/* zeros by precision or by width; both together: by precision */
+	if (f->has_prec)
+		plain.zero = false;
+	if (f->has_prec && !f->prec && !v) {
+		pad(out, &plain, "", 0, false);
+		return;
+	}
 
 	if (v < 0)
 		lt_buf_char(&b, '-');
@@ -260,19 +332,22 @@ static void put_int(struct lt_buf *out, const struct flags *f, int64_t v, char v
 	for (size_t i = sizeof(digits) - n; i < least; i++)
 		lt_buf_char(&b, '0');
 	lt_buf_add(&b, digits + n, sizeof(digits) - n);
-	pad_number(out, f, b.data, b.len);
+	pad_number(out, &plain, b.data, b.len);
 	lt_buf_fini(&b);
 }
 
-static void put_rune(struct lt_buf *out, const struct flags *f, int64_t v)
+/* %c and %q of an integer: the character. */
+static void put_rune(struct lt_buf *out, const struct fmt_flags *f, int64_t v, bool quoted)
 {
+	struct lt_buf b = {0};
 	char text[5];
 	size_t n;
 
 	if (v < 0 || v > 0x10ffff || (v >= 0xd800 && v < 0xe000))
 		v = 0xfffd;
+	text[0] = (char)v;
 	if (v < 0x80) {
-		n = (size_t)snprintf(text, sizeof(text), "%c", v ? (char)v : '?');
+		n = 1;
 	} else if (v < 0x800) {
 		n = (size_t)snprintf(text, sizeof(text), "%c%c", (char)(0xc0 | v >> 6),
 			(char)(0x80 | (v & 0x3f)));
@@ -284,11 +359,18 @@ static void put_rune(struct lt_buf *out, const struct flags *f, int64_t v)
 			(char)(0x80 | (v >> 12 & 0x3f)), (char)(0x80 | (v >> 6 & 0x3f)),
 			(char)(0x80 | (v & 0x3f)));
 	}
-	pad(out, f, text, n, f->zero);
+	if (!quoted) {
+		pad(out, f, text, n, f->zero);
+		return;
+	}
+	lt_buf_char(&b, '\'');
+	put_escaped(&b, text, n, '\'', f->plus);
+	lt_buf_char(&b, '\'');
+	pad(out, f, b.data, b.len, f->zero);
+	lt_buf_fini(&b);
 }
 
-static void put_string(
-	struct lt_buf *out, const struct flags *f, const char *s, size_t len, char verb)
+void fmt_string(struct lt_buf *out, const struct fmt_flags *f, const char *s, size_t len, char verb)
 {
 	struct lt_buf b = {0};
 	unsigned long c;
@@ -300,15 +382,18 @@ static void put_string(
 			cut = len < (size_t)f->prec ? len : (size_t)f->prec;
 		} else {
 			for (int i = 0; i < f->prec && cut < len; i++)
-				cut += rune_at(s + cut, len - cut, &c);
+				cut += fmt_rune_at(s + cut, len - cut, &c);
 		}
 		len = cut;
 	}
-	if (verb == 'q') {
+	if (verb == 'q' || f->syntax) {
 		if (f->sharp && !memchr(s, '`', len))
 			lt_buf_printf(&b, "`%.*s`", (int)len, s);
-		else
-			gofmt_quote(&b, s, len);
+		else {
+			lt_buf_char(&b, '"');
+			put_escaped(&b, s, len, '"', f->plus);
+			lt_buf_char(&b, '"');
+		}
 	} else if (verb == 'x' || verb == 'X') {
 		for (size_t i = 0; i < len; i++) {
 			if (f->space && i)
@@ -332,7 +417,7 @@ static bool verb_fits(enum tval_kind kind, char verb)
 	case TV_INT:
 		return strchr("vdboOxXcqU", verb);
 	case TV_FLOAT:
-		return strchr("veEfFgGxX", verb);
+		return strchr("vbeEfFgGxX", verb);
 	case TV_STRING:
 		return strchr("vsxXq", verb);
 	case TV_TIME:
@@ -344,52 +429,49 @@ static bool verb_fits(enum tval_kind kind, char verb)
 	}
 }
 
-static void put_value(
-	struct lt_buf *out, const struct flags *f, const struct tval *v, char verb, int depth);
-
-static void put_bad(struct lt_buf *out, const struct tval *v, char verb)
+static void put_bad(struct lt_buf *out, const struct fmt_flags *f, const struct tval *v, char verb)
 {
-	const struct flags none = {0};
 
 	lt_buf_printf(out, "%%!%c(", verb);
 	if (v->kind == TV_NIL) {
 		lt_buf_str(out, "<nil>");
 	} else {
 		lt_buf_printf(out, "%s=", tmpl_type_name(v));
-		put_value(out, &none, v, 'v', 0);
+		fmt_value(out, f, v, 'v', 0);
 	}
 	lt_buf_char(out, ')');
 }
 
-static void put_map(struct lt_buf *out, const struct flags *f, const struct tmap *m, char verb)
+static void put_map(struct lt_buf *out, const struct fmt_flags *f, const struct tmap *m, char verb)
 {
 	struct tval key = {.kind = TV_STRING};
 
-	lt_buf_str(out, "map[");
+	lt_buf_str(out, f->syntax ? "map[string]string{" : "map[");
 	for (size_t i = 0; i < m->n; i++) {
 		if (i)
-			lt_buf_char(out, ' ');
+			lt_buf_str(out, f->syntax ? ", " : " ");
 		key = tmpl_text(m->e[i].name, strlen(m->e[i].name));
-		put_value(out, f, &key, verb, 1);
+		fmt_value(out, f, &key, verb, 1);
 		lt_buf_char(out, ':');
-		put_value(out, f, &m->e[i].v, verb, 1);
+		fmt_value(out, f, &m->e[i].v, verb, 1);
 	}
-	lt_buf_char(out, ']');
+	lt_buf_char(out, f->syntax ? '}' : ']');
 }
 
 static void put_struct(
-	struct lt_buf *out, const struct flags *f, const struct tsample *s, char verb)
+	struct lt_buf *out, const struct fmt_flags *f, const struct tsample *s, char verb)
 {
 	struct tval v = {.kind = TV_FLOAT, .f = s->v};
 
 	lt_buf_char(out, '{');
 	put_map(out, f, s->labels, verb);
 	lt_buf_char(out, ' ');
-	put_value(out, f, &v, verb, 1);
+	fmt_value(out, f, &v, verb, 1);
 	lt_buf_char(out, '}');
 }
 
-static void put_vector(struct lt_buf *out, const struct flags *f, const struct tvec *v, char verb)
+static void put_vector(
+	struct lt_buf *out, const struct fmt_flags *f, const struct tvec *v, char verb)
 {
 	/* Go prints the addresses of the elements here; their values are of more use. */
 	lt_buf_char(out, '[');
@@ -401,13 +483,13 @@ static void put_vector(struct lt_buf *out, const struct flags *f, const struct t
 	lt_buf_char(out, ']');
 }
 
-static void put_value(
-	struct lt_buf *out, const struct flags *f, const struct tval *v, char verb, int depth)
+void fmt_value(
+	struct lt_buf *out, const struct fmt_flags *f, const struct tval *v, char verb, int depth)
 {
 	struct lt_buf b = {0};
 
 	if (!verb_fits(v->kind, verb)) {
-		put_bad(out, v, verb);
+		put_bad(out, f, v, verb);
 		return;
 	}
 	switch (v->kind) {
@@ -418,12 +500,9 @@ static void put_value(
 		pad(out, f, v->b ? "true" : "false", v->b ? 4 : 5, f->zero);
 		return;
 	case TV_INT:
-		if (verb == 'c')
-			put_rune(out, f, v->i);
-		else if (verb == 'q') {
-			put_rune(&b, &(struct flags){0}, v->i);
-			lt_buf_printf(out, "'%s'", b.data);
-		} else if (verb == 'U')
+		if (verb == 'c' || verb == 'q')
+			put_rune(out, f, v->i, verb == 'q');
+		else if (verb == 'U')
 			lt_buf_printf(out, "U+%04" PRIX64, (uint64_t)v->i);
 		else
 			put_int(out, f, v->i, verb);
@@ -432,11 +511,11 @@ static void put_value(
 		put_float(out, f, v->f, verb);
 		break;
 	case TV_STRING:
-		put_string(out, f, v->s, v->len, verb);
+		fmt_string(out, f, v->s, v->len, verb);
 		break;
 	case TV_TIME:
 		gofmt_time(&b, v->i);
-		put_string(out, f, b.data, b.len, verb);
+		fmt_string(out, f, b.data, b.len, verb);
 		break;
 	case TV_LABELS:
 	case TV_ARGS:
@@ -459,209 +538,19 @@ static void put_value(
 
 void gofmt_value(struct lt_buf *out, const struct tval *v)
 {
-	const struct flags none = {0};
+	const struct fmt_flags none = {0};
 
 	/* a template prints what a pointer points to */
-	put_value(out, &none, v, 'v', v->kind == TV_SAMPLE);
+	fmt_value(out, &none, v, 'v', v->kind == TV_SAMPLE);
 }
 
 void gofmt_sprint(struct lt_buf *out, const struct tval *args, size_t n)
 {
-	const struct flags none = {0};
+	const struct fmt_flags none = {0};
 
 	for (size_t i = 0; i < n; i++) {
 		if (i && args[i].kind != TV_STRING && args[i - 1].kind != TV_STRING)
 			lt_buf_char(out, ' ');
-		put_value(out, &none, &args[i], 'v', 0);
+		fmt_value(out, &none, &args[i], 'v', 0);
 	}
-}
-
-/* ---- printf ---- */
-
-struct printf_run {
-	const char *p, *end;
-	const struct tval *args;
-	size_t n, next;
-	struct lt_buf *out;
-	bool reordered, good_index;
-};
-
-/* Digits at p. Return: false when there are none; *@v is -1 when it is too large. */
-static bool parse_int(struct printf_run *r, int *v)
-{
-	const char *start = r->p;
-	long n = 0;
-
-	for (; r->p < r->end && *r->p >= '0' && *r->p <= '9'; r->p++) {
-		if (n <= MAX_WIDTH)
-			n = n * 10 + (*r->p - '0');
-	}
-	*v = n > MAX_WIDTH ? -1 : (int)n;
-	return r->p > start;
-}
-
-/* "[3]": the number of the next operand. */
-static void parse_index(struct printf_run *r)
-{
-	const char *close;
-	int v;
-
-	if (r->p >= r->end || *r->p != '[')
-		return;
-	r->reordered = true;
-	close = memchr(r->p, ']', (size_t)(r->end - r->p));
-	if (!close) {
-		r->good_index = false;
-		r->p++;
-		return;
-	}
-	r->p++;
-	if (!parse_int(r, &v) || r->p != close || v < 1 || (size_t)v > r->n)
-		r->good_index = false;
-	else
-		r->next = (size_t)v - 1;
-	r->p = close + 1;
-}
-
-/* A width or precision, from the text or, for '*', from an operand. */
-static bool parse_size(struct printf_run *r, int *v, const char *bad)
-{
-	if (r->p < r->end && *r->p == '*') {
-		r->p++;
-		if (r->next < r->n && r->args[r->next].kind == TV_INT &&
-			r->args[r->next].i >= -MAX_WIDTH && r->args[r->next].i <= MAX_WIDTH) {
-			*v = (int)r->args[r->next++].i;
-			return true;
-		}
-		if (r->next < r->n)
-			r->next++;
-		lt_buf_str(r->out, bad);
-		return false;
-	}
-	if (!parse_int(r, v))
-		return false;
-	if (*v < 0) {
-		lt_buf_str(r->out, bad);
-		return false;
-	}
-	return true;
-}
-
-static void parse_flags(struct printf_run *r, struct flags *f)
-{
-	for (; r->p < r->end; r->p++) {
-		switch (*r->p) {
-		case '#':
-			f->sharp = true;
-			break;
-		case '0':
-			f->zero = !f->minus;
-			break;
-		case '+':
-			f->plus = true;
-			break;
-		case '-':
-			f->minus = true;
-			f->zero = false;
-			break;
-		case ' ':
-			f->space = true;
-			break;
-		default:
-			return;
-		}
-	}
-}
-
-static void parse_sizes(struct printf_run *r, struct flags *f)
-{
-	parse_index(r);
-	f->has_width = parse_size(r, &f->width, "%!(BADWIDTH)");
-	if (f->has_width && f->width < 0) {
-		f->width = -f->width;
-		f->minus = true;
-		f->zero = false;
-	}
-	if (r->p < r->end && *r->p == '.') {
-		r->p++;
-		parse_index(r);
-		f->prec = 0;
-		f->has_prec = true;
-		if (r->p < r->end && (*r->p == '*' || (*r->p >= '0' && *r->p <= '9')))
-			f->has_prec = parse_size(r, &f->prec, "%!(BADPREC)");
-		if (f->prec < 0)
-			f->has_prec = false;
-	}
-	parse_index(r);
-}
-
-/* Behind a '%'. */
-static void put_verb(struct printf_run *r)
-{
-	struct flags f = {0};
-	const char *verb;
-	unsigned long c;
-	size_t n;
-
-	r->good_index = true;
-	parse_flags(r, &f);
-	parse_sizes(r, &f);
-	if (r->p >= r->end) {
-		lt_buf_str(r->out, "%!(NOVERB)");
-		return;
-	}
-	verb = r->p;
-	n = rune_at(r->p, (size_t)(r->end - r->p), &c);
-	r->p += n;
-	if (*verb == '%') {
-		lt_buf_char(r->out, '%');
-	} else if (!r->good_index) {
-		lt_buf_printf(r->out, "%%!%.*s(BADINDEX)", (int)n, verb);
-	} else if (r->next >= r->n) {
-		lt_buf_printf(r->out, "%%!%.*s(MISSING)", (int)n, verb);
-	} else if (*verb == 'T') {
-		const char *type = r->args[r->next].kind == TV_NIL
-					   ? "<nil>"
-					   : tmpl_type_name(&r->args[r->next]);
-
-		r->next++;
-		put_string(r->out, &f, type, strlen(type), 's');
-	} else {
-		put_value(r->out, &f, &r->args[r->next], n == 1 ? *verb : '?', 0);
-		r->next++;
-	}
-}
-
-void gofmt_printf(
-	struct lt_buf *out, const char *fmt, size_t len, const struct tval *args, size_t n)
-{
-	struct printf_run r = {.p = fmt, .end = fmt + len, .args = args, .n = n, .out = out};
-	const struct flags none = {0};
-	const char *start;
-
-	while (r.p < r.end) {
-		start = r.p;
-		r.p = memchr(start, '%', (size_t)(r.end - start));
-		if (!r.p)
-			r.p = r.end;
-		lt_buf_add(out, start, (size_t)(r.p - start));
-		if (r.p < r.end) {
-			r.p++;
-			put_verb(&r);
-		}
-	}
-	if (r.reordered || r.next >= n)
-		return;
-	lt_buf_str(out, "%!(EXTRA ");
-	for (size_t i = r.next; i < n; i++) {
-		if (i > r.next)
-			lt_buf_str(out, ", ");
-		if (args[i].kind == TV_NIL) {
-			lt_buf_str(out, "<nil>");
-			continue;
-		}
-		lt_buf_printf(out, "%s=", tmpl_type_name(&args[i]));
-		put_value(out, &none, &args[i], 'v', 0);
-	}
-	lt_buf_char(out, ')');
 }

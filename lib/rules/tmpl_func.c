@@ -12,32 +12,6 @@ static struct tval boolean(bool b)
 	return (struct tval){.kind = TV_BOOL, .b = b};
 }
 
-bool tmpl_arg_string(struct tmpl_run *r, const struct tval *v)
-{
-	if (v->kind == TV_STRING)
-		return true;
-	tmpl_at_arg(r, v);
-	if (v->kind == TV_NIL)
-		tmpl_fail(r, "invalid value; expected string");
-	else
-		tmpl_fail(r, "wrong type for value; expected string; got %s", tmpl_type_name(v));
-	return false;
-}
-
-static bool arg_kind(struct tmpl_run *r, const struct tval *v, enum tval_kind kind)
-{
-	if (v->kind == kind)
-		return true;
-	tmpl_at_arg(r, v);
-	if (v->kind == TV_NIL)
-		tmpl_fail(r, "invalid value; expected %s",
-			tmpl_type_name(&(struct tval){.kind = kind}));
-	else
-		tmpl_fail(r, "wrong type for value; expected %s; got %s",
-			tmpl_type_name(&(struct tval){.kind = kind}), tmpl_type_name(v));
-	return false;
-}
-
 /* ---- logic and comparison ---- */
 
 /* and, or: tmpl_exec.c evaluates them, this only makes them known. */
@@ -85,12 +59,22 @@ static bool has_nan(const struct tval *a, const struct tval *b)
 	return a->kind == TV_FLOAT && (a->f != a->f || b->f != b->f);
 }
 
+static struct tval uncomparable(struct tmpl_run *r, const struct tval *v)
+{
+	struct lt_buf b = {0};
+
+	gofmt_value(&b, v);
+	tmpl_fail(r, TMPL_OWN "non-comparable type %s: %s", b.data, tmpl_type_name(v));
+	lt_buf_fini(&b);
+	return (struct tval){.kind = TV_NIL};
+}
+
 static struct tval f_eq(struct tmpl_run *r, const struct tval *a, size_t n)
 {
 	if (n < 2)
 		return tmpl_fail(r, TMPL_OWN "missing argument for comparison");
 	if (a->kind == TV_LABELS || a->kind == TV_ARGS || a->kind == TV_VECTOR)
-		return tmpl_fail(r, TMPL_OWN "uncomparable type %s", tmpl_type_name(a));
+		return uncomparable(r, a);
 	for (size_t i = 1; i < n; i++) {
 		if (a->kind != a[i].kind)
 			return tmpl_fail(r, TMPL_OWN "incompatible types for comparison");
@@ -194,8 +178,6 @@ static struct tval f_printf(struct tmpl_run *r, const struct tval *a, size_t n)
 {
 	struct lt_buf b = {0};
 
-	if (!tmpl_arg_string(r, a))
-		return *a;
 	gofmt_printf(&b, a->s, a->len, a + 1, n - 1);
 	return take(r, &b);
 }
@@ -203,7 +185,7 @@ static struct tval f_printf(struct tmpl_run *r, const struct tval *a, size_t n)
 static struct tval f_safe_html(struct tmpl_run *r, const struct tval *a, size_t n)
 {
 	(void)n;
-	tmpl_arg_string(r, a);
+	(void)r;
 	return *a;
 }
 
@@ -337,8 +319,6 @@ static struct tval f_query(struct tmpl_run *r, const struct tval *a, size_t n)
 	struct tvec *v = NULL;
 
 	(void)n;
-	if (!tmpl_arg_string(r, a))
-		return *a;
 	if (!r->env->query)
 		return tmpl_fail(r, TMPL_OWN "there is nothing to query");
 	if (r->env->query(r->env->query_ctx, a->s, a->len, r->arena, &v, &err))
@@ -349,8 +329,6 @@ static struct tval f_query(struct tmpl_run *r, const struct tval *a, size_t n)
 static struct tval f_first(struct tmpl_run *r, const struct tval *a, size_t n)
 {
 	(void)n;
-	if (!arg_kind(r, a, TV_VECTOR))
-		return *a;
 	if (!a->vec->n)
 		return tmpl_fail(r, TMPL_OWN "first() called on vector with no elements");
 	return (struct tval){.kind = TV_SAMPLE, .sample = a->vec->s[0]};
@@ -358,9 +336,8 @@ static struct tval f_first(struct tmpl_run *r, const struct tval *a, size_t n)
 
 static struct tval f_value(struct tmpl_run *r, const struct tval *a, size_t n)
 {
+	(void)r;
 	(void)n;
-	if (!arg_kind(r, a, TV_SAMPLE))
-		return *a;
 	return (struct tval){.kind = TV_FLOAT, .f = a->sample->v};
 }
 
@@ -375,17 +352,15 @@ static struct tval sample_label(const struct tsample *s, const char *name)
 
 static struct tval f_label(struct tmpl_run *r, const struct tval *a, size_t n)
 {
+	(void)r;
 	(void)n;
-	if (!tmpl_arg_string(r, &a[0]) || !arg_kind(r, &a[1], TV_SAMPLE))
-		return *a;
 	return sample_label(a[1].sample, a[0].s);
 }
 
 static struct tval f_strvalue(struct tmpl_run *r, const struct tval *a, size_t n)
 {
+	(void)r;
 	(void)n;
-	if (!arg_kind(r, a, TV_SAMPLE))
-		return *a;
 	return sample_label(a->sample, "__value__");
 }
 
@@ -395,8 +370,6 @@ static struct tval f_sort_by_label(struct tmpl_run *r, const struct tval *a, siz
 	struct tvec *v;
 
 	(void)n;
-	if (!tmpl_arg_string(r, &a[0]) || !arg_kind(r, &a[1], TV_VECTOR))
-		return *a;
 	from = a[1].vec;
 	v = lt_arena_dup(r->arena, from, sizeof(*v) + from->n * sizeof(v->s[0]));
 	/* stable, and bounded by the steps of a run: bottom-up merging */
@@ -448,51 +421,51 @@ static struct tval f_path_prefix(struct tmpl_run *r, const struct tval *a, size_
 /* ---- the table ---- */
 
 static const struct tmpl_func funcs[] = {
-	{"and", 1, -1, f_logic},
-	{"args", 0, -1, f_args},
-	{"call", 0, -1, NULL},
-	{"eq", 1, -1, f_eq},
-	{"externalURL", 0, 0, f_external_url},
-	{"first", 1, 1, f_first},
-	{"ge", 2, 2, f_ge},
-	{"graphLink", 1, 1, tf_graph_link},
-	{"gt", 2, 2, f_gt},
-	{"html", 0, -1, tf_html},
-	{"humanize", 1, 1, tf_humanize},
-	{"humanize1024", 1, 1, tf_humanize1024},
-	{"humanizeDuration", 1, 1, tf_humanize_duration},
-	{"humanizePercentage", 1, 1, tf_humanize_percentage},
-	{"humanizeTimestamp", 1, 1, tf_humanize_timestamp},
-	{"index", 1, -1, f_index},
-	{"js", 0, -1, NULL},
-	{"label", 2, 2, f_label},
-	{"le", 2, 2, f_le},
-	{"len", 1, 1, f_len},
-	{"lt", 2, 2, f_lt},
-	{"match", 2, 2, tf_match},
-	{"ne", 2, 2, f_ne},
-	{"not", 1, 1, f_not},
-	{"or", 1, -1, f_logic},
-	{"parseDuration", 1, 1, tf_parse_duration},
-	{"pathPrefix", 0, 0, f_path_prefix},
-	{"print", 0, -1, f_print},
-	{"printf", 1, -1, f_printf},
-	{"println", 0, -1, f_println},
-	{"query", 1, 1, f_query},
-	{"reReplaceAll", 3, 3, tf_replace},
-	{"safeHtml", 1, 1, f_safe_html},
-	{"slice", 1, 4, f_slice},
-	{"sortByLabel", 2, 2, f_sort_by_label},
-	{"stripDomain", 1, 1, tf_strip_domain},
-	{"stripPort", 1, 1, tf_strip_port},
-	{"strvalue", 1, 1, f_strvalue},
-	{"tableLink", 1, 1, tf_table_link},
-	{"title", 1, 1, tf_title},
-	{"toLower", 1, 1, tf_lower},
-	{"toTime", 1, 1, tf_to_time},
-	{"toUpper", 1, 1, tf_upper},
-	{"urlquery", 0, -1, tf_urlquery},
-	{"value", 1, 1, f_value},
+	{"and", 1, -1, "a", f_logic},
+	{"args", 0, -1, "a", f_args},
+	{"call", 0, -1, "a", NULL},
+	{"eq", 1, -1, "a", f_eq},
+	{"externalURL", 0, 0, "", f_external_url},
+	{"first", 1, 1, "v", f_first},
+	{"ge", 2, 2, "a", f_ge},
+	{"graphLink", 1, 1, "s", tf_graph_link},
+	{"gt", 2, 2, "a", f_gt},
+	{"html", 0, -1, "a", tf_html},
+	{"humanize", 1, 1, "a", tf_humanize},
+	{"humanize1024", 1, 1, "a", tf_humanize1024},
+	{"humanizeDuration", 1, 1, "a", tf_humanize_duration},
+	{"humanizePercentage", 1, 1, "a", tf_humanize_percentage},
+	{"humanizeTimestamp", 1, 1, "a", tf_humanize_timestamp},
+	{"index", 1, -1, "a", f_index},
+	{"js", 0, -1, "a", NULL},
+	{"label", 2, 2, "sp", f_label},
+	{"le", 2, 2, "a", f_le},
+	{"len", 1, 1, "a", f_len},
+	{"lt", 2, 2, "a", f_lt},
+	{"match", 2, 2, "s", tf_match},
+	{"ne", 2, 2, "a", f_ne},
+	{"not", 1, 1, "a", f_not},
+	{"or", 1, -1, "a", f_logic},
+	{"parseDuration", 1, 1, "s", tf_parse_duration},
+	{"pathPrefix", 0, 0, "", f_path_prefix},
+	{"print", 0, -1, "a", f_print},
+	{"printf", 1, -1, "sa", f_printf},
+	{"println", 0, -1, "a", f_println},
+	{"query", 1, 1, "s", f_query},
+	{"reReplaceAll", 3, 3, "s", tf_replace},
+	{"safeHtml", 1, 1, "s", f_safe_html},
+	{"slice", 1, 4, "a", f_slice},
+	{"sortByLabel", 2, 2, "sv", f_sort_by_label},
+	{"stripDomain", 1, 1, "s", tf_strip_domain},
+	{"stripPort", 1, 1, "s", tf_strip_port},
+	{"strvalue", 1, 1, "p", f_strvalue},
+	{"tableLink", 1, 1, "s", tf_table_link},
+	{"title", 1, 1, "s", tf_title},
+	{"toLower", 1, 1, "s", tf_lower},
+	{"toTime", 1, 1, "a", tf_to_time},
+	{"toUpper", 1, 1, "s", tf_upper},
+	{"urlquery", 0, -1, "a", tf_urlquery},
+	{"value", 1, 1, "p", f_value},
 };
 
 const struct tmpl_func *tmpl_func_find(const char *name, size_t len)

@@ -248,8 +248,6 @@ struct tval tf_parse_duration(struct tmpl_run *r, const struct tval *a, size_t n
 	int64_t ms;
 
 	(void)n;
-	if (!tmpl_arg_string(r, a))
-		return *a;
 	if (!lt_promql_parse_duration(a->s, a->len, &ms)) {
 		if (!a->len)
 			return tmpl_fail(r, TMPL_OWN "empty duration string");

@@ -307,11 +307,6 @@ static void parse_declaration(struct parser *p, struct tnode *pipe, bool is_rang
 		}
 		if (is(p, TOK_DECLARE) || is(p, TOK_ASSIGN)) {
 			pipe->assign = is(p, TOK_ASSIGN);
-			for (size_t i = 0; pipe->assign && i < pipe->n_decl; i++) {
-				if (!known_var(p, pipe->decl[i], strlen(pipe->decl[i])))
-					tparse_fail(p, tok.pos, "undefined variable \"%s\"",
-						pipe->decl[i]);
-			}
 			tparse_advance(p);
 			return;
 		}
@@ -355,8 +350,6 @@ static struct tnode *parse_pipeline(struct parser *p, const char *where, enum to
 		if (stage > 1 && !executable(cmd->child))
 			return tparse_fail(
 				p, cmd->pos, "non executable command in pipeline stage %u", stage);
-		if (cmd->n == 1 && cmd->child->kind == TN_NIL)
-			return tparse_fail(p, cmd->pos, "nil is not a command");
 		add_child(pipe, cmd);
 		stage++;
 	}
@@ -497,7 +490,6 @@ static struct tnode *parse_list(struct parser *p, enum list_end *end)
 			if (!n)
 				continue;
 		} else {
-			p->t->constant = false;
 			tparse_advance(p);
 			ended = END_EOF;
 			n = parse_action(p, &ended);
@@ -521,7 +513,7 @@ int tmpl_parse(struct lt_arena *arena, const char *name, const char *text, size_
 	enum list_end end;
 
 	p.t = lt_arena_alloc(arena, sizeof(*p.t));
-	*p.t = (struct tmpl){.name = name, .len = len, .constant = true};
+	*p.t = (struct tmpl){.name = name, .len = len, .constant = !memmem(text, len, "{{", 2)};
 	p.t->text = lt_arena_str(arena, text, len);
 	*at = 0;
 	if (len > MAX_TEXT)

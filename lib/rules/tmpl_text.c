@@ -107,8 +107,6 @@ static struct tval change_case(struct tmpl_run *r, const struct tval *a, enum ch
 	wint_t c, before = ' ';
 	size_t n;
 
-	if (!tmpl_arg_string(r, a))
-		return *a;
 	for (size_t i = 0; i < a->len; i += n) {
 		n = rune_at(a->s + i, a->len - i, &c);
 		if (how != TITLE || is_separator(before))
@@ -197,7 +195,7 @@ struct tval tf_match(struct tmpl_run *r, const struct tval *a, size_t n)
 	int got;
 
 	(void)n;
-	if (!tmpl_arg_string(r, &a[0]) || !tmpl_arg_string(r, &a[1]) || !regex_open(r, &re, a))
+	if (!regex_open(r, &re, a))
 		return *a;
 	got = regex_match(r, &re, a[1].s, a[1].len, 0, 0);
 	regex_close(&re);
@@ -263,8 +261,7 @@ struct tval tf_replace(struct tmpl_run *r, const struct tval *a, size_t n)
 	wint_t c;
 
 	(void)n;
-	if (!tmpl_arg_string(r, &a[0]) || !tmpl_arg_string(r, &a[1]) || !tmpl_arg_string(r, t) ||
-		!regex_open(r, &re, a))
+	if (!regex_open(r, &re, a))
 		return *a;
 	o = pcre2_get_ovector_pointer(re.data);
 	while (at <= t->len && b.len <= TMPL_MAX_OUTPUT &&
@@ -318,7 +315,7 @@ struct tval tf_strip_port(struct tmpl_run *r, const struct tval *a, size_t n)
 	struct tval host, port;
 
 	(void)n;
-	if (!tmpl_arg_string(r, a) || !split_port(a, &host, &port))
+	if (!split_port(a, &host, &port))
 		return *a;
 	return tmpl_text(lt_arena_str(r->arena, host.s, host.len), host.len);
 }
@@ -338,8 +335,6 @@ struct tval tf_strip_domain(struct tmpl_run *r, const struct tval *a, size_t n)
 	size_t len;
 
 	(void)n;
-	if (!tmpl_arg_string(r, a))
-		return *a;
 	if (!split_port(a, &host, &port))
 		host = *a;
 	text = lt_arena_str(r->arena, host.s, host.len);
@@ -414,8 +409,6 @@ static struct tval link_to(struct tmpl_run *r, const struct tval *a, int tab)
 {
 	struct lt_buf b = {0};
 
-	if (!tmpl_arg_string(r, a))
-		return *a;
 	lt_buf_str(&b, "/graph?g0.expr=");
 	tmpl_query_escape(&b, a->s, a->len);
 	lt_buf_printf(&b, "&g0.tab=%d", tab);
