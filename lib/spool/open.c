@@ -15,6 +15,8 @@
 
 #define SEGMENT_MIN_BYTES (64 << 10)
 #define SEGMENT_MAX_BYTES (4 << 20)
+/* One of them is in memory while a backlog is read: that is what an agent grows by then. */
+#define SEGMENTS          512
 
 static ssize_t sys_write(int fd, const void *p, size_t n, off_t at)
 {
@@ -366,7 +368,7 @@ int lt_spool_open(struct lt_spool **out, const struct lt_spool_options *opt, str
 {
 	struct lt_spool *s = lt_calloc(1, sizeof(*s));
 	pthread_condattr_t attr;
-	int64_t part = opt->max_bytes / 16;
+	int64_t part = opt->max_bytes / SEGMENTS;
 	int rc;
 
 	*out = NULL;

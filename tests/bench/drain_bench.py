@@ -24,6 +24,12 @@ BIN = os.path.abspath(os.environ.get("LATIDO_BIN") or os.path.join(ROOT, "build"
 VALUES = 400
 
 
+def peak_rss(pid):
+    """In KiB."""
+    with open(f"/proc/{pid}/status", encoding="ascii") as f:
+        return next(int(line.split()[1]) for line in f if line.startswith("VmHWM"))
+
+
 def measure(folder, agents, events):
     # The agents stay below what a default Mosquitto would queue; this one has no such limit.
     with servers.Mosquitto(folder, persistence=False) as broker, servers.Postgres(folder, fsync=True) as postgres:
@@ -55,13 +61,15 @@ def measure(folder, agents, events):
                 raise SystemExit("the backlog did not drain")
             time.sleep(0.05)
         seconds = time.monotonic() - begun
+        peak = max(peak_rss(program.pid) for program in running)
         duplicates = store.value("latido_store_duplicates_total")
         messages = store.value("latido_consumer_messages_total")
         answers = store.value("latido_consumer_answers_total")
         for program in [*running, store]:
             program.kill()
     print(f"{agents:4} agents: {want} events of {VALUES} values in {seconds:.1f} s: {want / seconds:.0f} events/s; "
-          f"{duplicates:.0f} sent twice, {answers / messages * 100:.1f} acknowledgements for 100 messages", flush=True)
+          f"{duplicates:.0f} sent twice, {answers / messages * 100:.1f} acknowledgements for 100 messages; "
+          f"an agent's memory at most {peak / 1024:.1f} MB", flush=True)
 
 
 def main():

@@ -17,7 +17,7 @@ int main(int argc, char **argv)
 {
 	struct lt_spool_options o = {.name = "fill",
 		.max_bytes = INT64_C(1) << 40,
-		.segment_bytes = 4 << 20,
+		.segment_bytes = 512 << 10, /* as with the default agent.spool.max_bytes */
 		.memory_bytes = 256 << 20,
 		.sync = LT_SPOOL_NEVER};
 	struct lt_snapshot *snap = lt_snapshot_new(100000);

@@ -53,7 +53,7 @@ struct lt_spool_options {
 	const char *name;        /* "agent", "inbox": label of the metrics; static */
 	int64_t max_bytes;       /* on disk */
 	int64_t max_age_ms;      /* 0 = any */
-	int64_t segment_bytes;   /* 0 = a sixteenth of max_bytes, 64 KiB to 8 MiB */
+	int64_t segment_bytes;   /* 0 = max_bytes / 512, 64 KiB to 4 MiB */
 	int64_t memory_bytes;    /* of records that are not written, and again for reading ahead */
 	enum lt_spool_sync sync; /* see there */
 	int64_t sync_interval_ms;
