@@ -168,12 +168,6 @@ static bool check_unary(struct check *c, struct pq_node *n)
 	return true;
 }
 
-static bool drops_name(enum pq_tok op)
-{
-	/* atan2 keeps it: so does Prometheus. */
-	return op >= T_ADD && op <= T_POW;
-}
-
 static bool check_matching(struct check *c, struct pq_node *n)
 {
 	const char *op = pq_tok_name(n->bin.op);
@@ -190,7 +184,7 @@ static bool check_matching(struct check *c, struct pq_node *n)
 		n->names = n->bin.l->names == NAMES_NONE && n->bin.r->names == NAMES_NONE
 				   ? NAMES_NONE
 				   : NAMES_ANY;
-	else if (drops_name(n->bin.op) || n->bin.return_bool)
+	else if (PQ_DROPS_NAME(n->bin.op) || n->bin.return_bool)
 		n->names = NAMES_NONE;
 	else if (n->bin.card == CARD_ONE_TO_MANY)
 		n->names = n->bin.r->names;
@@ -246,7 +240,7 @@ static bool check_binary(struct check *c, struct pq_node *n)
 		return false;
 	}
 	n->type = scalars ? LT_PROMQL_SCALAR : LT_PROMQL_VECTOR;
-	if (drops_name(op) || n->bin.return_bool)
+	if (PQ_DROPS_NAME(op) || n->bin.return_bool)
 		n->names = NAMES_NONE;
 	else
 		n->names = l->type == LT_PROMQL_VECTOR ? l->names : r->names;

@@ -84,24 +84,6 @@ static void keep_best(struct group *g, struct lt_promql_sample s, size_t k, bool
 	heap_push(g->heap, g->n, top);
 }
 
-static int descending(const void *a, const void *b)
-{
-	/* Largest first, NaN last. */
-	return pq_value_cmp(
-		((const struct lt_promql_sample *)b)->v, ((const struct lt_promql_sample *)a)->v);
-}
-
-static int ascending(const void *a, const void *b)
-{
-	double x = ((const struct lt_promql_sample *)a)->v;
-	double y = ((const struct lt_promql_sample *)b)->v;
-
-	/* Smallest first, NaN last. */
-	if (isnan(x) || isnan(y))
-		return !!isnan(x) - !!isnan(y);
-	return (x > y) - (x < y);
-}
-
 /* ---- quantile ---- */
 
 static int by_value(const void *a, const void *b)
@@ -339,7 +321,7 @@ int pq_eval_aggr(struct pq_eval *ev, struct pq_node *n, int64_t t_ms, struct pq_
 				(struct lt_promql_sample){g->labels, group_value(ev, g, op, param)};
 			continue;
 		}
-		qsort(g->heap, g->n, sizeof(*g->heap), op == T_TOPK ? descending : ascending);
+		qsort(g->heap, g->n, sizeof(*g->heap), op == T_TOPK ? pq_descending : pq_ascending);
 		memcpy(out->s + out->n, g->heap, g->n * sizeof(*g->heap));
 		out->n += g->n;
 	}

@@ -37,10 +37,10 @@ double pq_binary(enum pq_tok op, double l, double r)
 	}
 }
 
-/* Does the result lose the metric name? atan2 does not, as in Prometheus. */
+/* Does the result lose the metric name? */
 static bool drops_name(const struct pq_node *n)
 {
-	return (n->bin.op >= T_ADD && n->bin.op <= T_POW) || n->bin.return_bool;
+	return PQ_DROPS_NAME(n->bin.op) || n->bin.return_bool;
 }
 
 /* ---- vector and scalar ---- */

@@ -95,6 +95,10 @@ static inline int pq_value_cmp(double a, double b)
 	return (a > b) - (a < b);
 }
 
+/** pq_ascending(), pq_descending() - order samples by value for qsort(), NaN last. */
+int pq_ascending(const void *a, const void *b);
+int pq_descending(const void *a, const void *b);
+
 /* ---- caches of label sets ---- */
 
 static inline const struct lt_labels *pq_cache_get(

@@ -158,18 +158,17 @@ int pq_fn_round(struct pq_eval *ev, struct pq_node *n, int64_t t_ms, struct pq_v
 	return map_end(ev, n, out);
 }
 
-static int ascending(const void *a, const void *b)
+int pq_ascending(const void *a, const void *b)
 {
 	double x = ((const struct lt_promql_sample *)a)->v;
 	double y = ((const struct lt_promql_sample *)b)->v;
 
-	/* NaN last, here and below. */
 	if (isnan(x) || isnan(y))
 		return !!isnan(x) - !!isnan(y);
 	return (x > y) - (x < y);
 }
 
-static int descending(const void *a, const void *b)
+int pq_descending(const void *a, const void *b)
 {
 	double x = ((const struct lt_promql_sample *)a)->v;
 	double y = ((const struct lt_promql_sample *)b)->v;
@@ -184,7 +183,7 @@ int pq_fn_sort(struct pq_eval *ev, struct pq_node *n, int64_t t_ms, struct pq_ve
 	int rc = pq_eval_vector(ev, n->call.args[0], t_ms, out);
 
 	if (rc == LT_OK && out->n)
-		qsort(out->s, out->n, sizeof(*out->s), ascending);
+		qsort(out->s, out->n, sizeof(*out->s), pq_ascending);
 	return rc;
 }
 
@@ -193,7 +192,7 @@ int pq_fn_sort_desc(struct pq_eval *ev, struct pq_node *n, int64_t t_ms, struct 
 	int rc = pq_eval_vector(ev, n->call.args[0], t_ms, out);
 
 	if (rc == LT_OK && out->n)
-		qsort(out->s, out->n, sizeof(*out->s), descending);
+		qsort(out->s, out->n, sizeof(*out->s), pq_descending);
 	return rc;
 }
 

@@ -92,11 +92,13 @@ enum pq_tok {
 	T_END,
 };
 
-#define PQ_IS_OP(t)   ((t) >= T_ADD && (t) <= T_UNLESS)
-#define PQ_IS_CMP(t)  ((t) >= T_EQ && (t) <= T_GE)
-#define PQ_IS_SET(t)  ((t) >= T_AND && (t) <= T_UNLESS)
-#define PQ_IS_AGGR(t) ((t) >= T_SUM && (t) <= T_QUANTILE)
-#define PQ_IS_KEY(t)  ((t) >= T_OFFSET && (t) <= T_BOOL)
+#define PQ_IS_OP(t)      ((t) >= T_ADD && (t) <= T_UNLESS)
+#define PQ_IS_CMP(t)     ((t) >= T_EQ && (t) <= T_GE)
+#define PQ_IS_SET(t)     ((t) >= T_AND && (t) <= T_UNLESS)
+#define PQ_IS_AGGR(t)    ((t) >= T_SUM && (t) <= T_QUANTILE)
+/* Results of arithmetic have no metric name; atan2 keeps it: so does Prometheus. */
+#define PQ_DROPS_NAME(t) ((t) >= T_ADD && (t) <= T_POW)
+#define PQ_IS_KEY(t)     ((t) >= T_OFFSET && (t) <= T_BOOL)
 
 struct pq_token {
 	enum pq_tok type;

@@ -24,9 +24,9 @@
 
 /** struct lt_promql_limits - what one expression may cost; 0 in a field: its default */
 struct lt_promql_limits {
-	uint32_t max_text_bytes;    /* of an expression (65 536) */
-	uint32_t max_depth;         /* nesting of an expression (100) */
-	uint32_t max_regex_bytes;   /* of one pattern (4 096) */
+	uint32_t max_text_bytes;  /* of an expression (65 536) */
+	uint32_t max_depth;       /* nesting of an expression, operators in a row included (256) */
+	uint32_t max_regex_bytes; /* of one pattern (4 096) */
 	uint32_t regex_match_limit; /* steps of PCRE2 for one label value (100 000) */
 	uint32_t regex_heap_kib;    /* PCRE2's memory for one label value (1 024) */
 	uint32_t max_series;        /* that one selector or one result may have (1 000 000) */
