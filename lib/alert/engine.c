@@ -19,6 +19,7 @@
 #define JUMP_MS   1000
 #define TRUST_MS  10000 /* Redis saw somebody so recently: what it says of the others holds */
 #define SLACK_MS  5000
+#define REWARM_NS (2 * LT_NS_PER_S) /* by then latido-hot has what we did not hear */
 
 /* ---- life ---- */
 
@@ -91,7 +92,8 @@ void lt_engine_close(struct lt_engine *e, int64_t deadline_ms)
 	e->outputs = NULL;
 }
 
-static int warm(struct lt_engine *e, struct lt_err *err)
+/* @longest_ms: how far back the windows are read. */
+static int warm(struct lt_engine *e, int64_t longest_ms, struct lt_err *err)
 {
 	bool from_bus = strncmp(e->conf->bus.url, "kafka", 5) == 0;
 	int64_t now_ms = lt_wall_ns() / LT_NS_PER_MS, start_ns = lt_mono_ns();
@@ -100,8 +102,8 @@ static int warm(struct lt_engine *e, struct lt_err *err)
 
 	rc = lt_redis_connect(e->redis, err);
 	if (rc == LT_OK)
-		rc = lt_warm_start(e->redis, e->conf, e->sources, lt_as_longest_ms(e->store),
-			!from_bus, &info, err);
+		rc = lt_warm_start(
+			e->redis, e->conf, e->sources, longest_ms, !from_bus, &info, err);
 	lt_redis_close(e->redis);
 	if (rc != LT_OK)
 		return rc;
@@ -123,7 +125,7 @@ int lt_engine_open(struct lt_engine *e, struct lt_err *err)
 
 	if (e->open)
 		return LT_OK;
-	rc = warm(e, err);
+	rc = warm(e, lt_as_longest_ms(e->store), err);
 	if (rc != LT_OK && err->cls != LT_CLS_RETRY)
 		return rc;
 	if (rc != LT_OK && lt_mono_ns() - e->started_mono_ns <
@@ -323,11 +325,24 @@ static bool watch_bus(struct lt_engine *e, int64_t now_ms)
 	if (connected && e->paused) {
 		lt_sources_pause(e->sources, now_ms);
 		engine_grid(e, now_ms);
+		e->rewarm_mono_ns = lt_mono_ns() + REWARM_NS;
 	}
 	e->paused = !connected;
 	if (republish)
 		lt_outputs_republish(e->outputs, e->rules, now_ms);
 	return connected;
+}
+
+/* What was published between the look at Redis, or the loss of the bus, and our subscription. */
+static void rewarm(struct lt_engine *e)
+{
+	struct lt_err err;
+
+	if (!e->rewarm_mono_ns || lt_mono_ns() < e->rewarm_mono_ns)
+		return;
+	e->rewarm_mono_ns = 0;
+	if (warm(e, 0, &err) != LT_OK)
+		lt_log(LT_WARN, "not_warmed", LT_S("err", err.msg));
 }
 
 int64_t lt_engine_tick(struct lt_engine *e)
@@ -342,6 +357,7 @@ int64_t lt_engine_tick(struct lt_engine *e)
 	engine_take_role(e, now_ms);
 	if (!watch_bus(e, now_ms))
 		return IDLE_NS;
+	rewarm(e);
 	until_ms = known_ms(e, now_ms);
 	if (until_ms - e->checked_ms >= CHECK_MS || until_ms < e->checked_ms) {
 		lt_sources_check(e->sources, until_ms);
