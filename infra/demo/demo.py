@@ -3,7 +3,8 @@
 """The whole pipeline on this machine, privately: what `make demo` runs.
 
 Starts a Mosquitto (BUS=kafka: an Apache Kafka), a Redis and a PostgreSQL of its own in a temporary
-folder, then latido-store, latido-hot and latido-agent. On a terminal it shows `latido top` until q or Ctrl-C; without one, or
+folder, then latido-store, latido-hot, latido-alert (with the
+default rules) and latido-agent. On a terminal it shows `latido top` until q or Ctrl-C; without one, or
 with DEMO_SECONDS=N, it runs that long. Then everything is stopped in order (first the agent, and
 what it published is given time to arrive), what PostgreSQL holds is compared with what the agent
 says it published, a summary is printed, and no process or file is left.
@@ -16,6 +17,7 @@ Exit code 0: PostgreSQL holds exactly the agent's events, without a hole or a du
     LATIDO_BIN                         folder of the programs (build/release/bin)
 """
 
+import json
 import math
 import os
 import re
@@ -243,7 +245,7 @@ class Demo:
             raise Failed(f"BUS is mqtt or kafka, not {self.bus!r}")
         self.redis = servers.Redis(self.folder, port=self.port("DEMO_REDIS_PORT"))
         self.postgres = servers.Postgres(self.folder, fsync=True)
-        self.agent = self.hot = self.store = self.top = None
+        self.agent = self.hot = self.store = self.alert = self.top = None
         self.first = None  # first snapshot seen in Redis
 
     @staticmethod
@@ -285,12 +287,14 @@ class Demo:
                 "postgres": {"dsn": self.postgres.dsn},
                 "agent": agent,
                 "hot": {"admin": "127.0.0.1:0"},
+                "alert": {"admin": "127.0.0.1:0", "rules": [os.path.join(ROOT, "schemas", "alerts", "*.yaml")]},
                 "store": {"admin": "127.0.0.1:0", "inbox_dir": os.path.join(self.folder, "inbox")},
             }))
         # The consumers first: their subscriptions must be there before the first event.
         self.store = self.program("latido-store")
         self.hot = self.program("latido-hot")
-        for consumer in (self.store, self.hot):
+        self.alert = self.program("latido-alert")
+        for consumer in (self.store, self.hot, self.alert):
             self.wait_ready(consumer)
             say(f"  {consumer.name:<14}http://127.0.0.1:{consumer.admin_port()}/metrics")
         self.agent = self.program("latido-agent")
@@ -315,7 +319,7 @@ class Demo:
         for server in (self.broker, self.redis, self.postgres):
             if not server.running():
                 raise Failed(f"{server.name} ended unexpectedly; its log ends:\n{server.log_tail()}")
-        for program in (self.store, self.hot, self.agent):
+        for program in (self.store, self.hot, self.alert, self.agent):
             if not program.running():
                 raise Failed(f"{program.name} ended unexpectedly with code {program.process.returncode}; "
                              f"its log ends:\n{program.log_tail()}")
@@ -378,12 +382,14 @@ class Demo:
             late = None
         except TimeoutError as e:
             late = str(e)
-        metrics = {"store": self.store.metrics(), "hot": self.hot.metrics()}
+        metrics = {"store": self.store.metrics(), "hot": self.hot.metrics(), "alert": self.alert.metrics()}
+        alerts = self.active_alerts()
         say("stopping: consumers")
+        self.alert.terminate()
         self.hot.terminate()
         self.store.terminate()
         stored = stored_epochs(self.postgres)
-        self.summary(epoch, published, stored, metrics)
+        self.summary(epoch, published, stored, metrics, alerts)
         check_stored(stored, self.source, epoch, published)
         if late:
             raise Failed(late)
@@ -393,7 +399,7 @@ class Demo:
             server.stop()
 
     def check_consumers(self):
-        for program in (self.store, self.hot):
+        for program in (self.store, self.hot, self.alert):
             if not program.running():
                 raise Failed(f"{program.name} ended unexpectedly; its log ends:\n{program.log_tail()}")
 
@@ -403,7 +409,12 @@ class Demo:
             WHERE o.name = $${self.source}$$ AND e.epoch > 0""")
         return int(rows[0][0])
 
-    def summary(self, epoch, published, stored, metrics):
+    def active_alerts(self):
+        """What latido-alert says is pending or firing now, as text."""
+        found = map(json.loads, self.redis.call("HGETALL", "latido:alerts")[1::2])
+        return sorted(f"{a['labels']['alertname']} {a['state']}" for a in found)
+
+    def summary(self, epoch, published, stored, metrics, alerts):
         say()
         say(f"Events published by the agent   {published}  (source {self.source}, epoch {epoch})")
         say(f"Events in PostgreSQL            {sum(row[2] for row in stored)}")
@@ -413,6 +424,10 @@ class Demo:
                 ("Event to Redis, p50 · p99", "hot", "latido_hot_event_to_redis_seconds")):
             m: Metrics = metrics[part]
             say(f"{label:<32}{ms(m.quantile(name, 0.5))} · {ms(m.quantile(name, 0.99))}")
+        alert: Metrics = metrics["alert"]
+        say(f"{'Alert rules, series kept':<32}{alert.value('latido_alert_rules'):.0f}, "
+            f"{alert.value('latido_alert_series'):.0f}")
+        say(f"{'Active alerts':<32}{', '.join(alerts) or 'none'}")
         last = redis_snapshot(self.redis, self.source)
         if last is None:
             raise Failed(f"Redis holds nothing of {self.source}")
@@ -431,7 +446,7 @@ class Demo:
         """Whatever happened: no process, no file."""
         if self.top is not None:
             self.end_top()
-        for program in (self.agent, self.hot, self.store):
+        for program in (self.agent, self.alert, self.hot, self.store):
             if program is not None:
                 program.kill()
         for server in (self.broker, self.redis, self.postgres):

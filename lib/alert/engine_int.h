@@ -40,7 +40,7 @@ struct lt_engine {
 	int64_t put_mono_ns, behind_ns; /* of the last batch */
 	int64_t swept_mono_ns, started_mono_ns;
 	int64_t rewarm_mono_ns; /* 0: not again */
-	int64_t offset_ns; /* wall clock less monotonic clock */
+	int64_t offset_ns;      /* wall clock less monotonic clock */
 	bool open, paused;
 
 	enum lt_role role;

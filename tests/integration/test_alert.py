@@ -350,7 +350,8 @@ def test_hostile_sources(site, mosquitto):
   rules:
   - alert: Wide
     expr: count(wide) > 0
-  - {record: "wide:sum", expr: sum(wide)}
+  - record: wide:sum
+    expr: sum(wide)
 """, max_series=3000, max_rule_series=2000)
     alert = s.start()
     topic = "latido/v1/nodes/evil/metrics"
