@@ -512,6 +512,7 @@ int lt_promql_eval_range(struct lt_promql_expr *e, int64_t start_ms, int64_t end
 	struct rows r;
 	int rc;
 
+	result_reset(out);
 	if (root->type != LT_PROMQL_SCALAR && root->type != LT_PROMQL_VECTOR)
 		return lt_fail(err, LT_EINVAL, LT_CLS_POISON, "promql.eval",
 			"invalid expression type \"%s\" for range query, must be Scalar or instant "

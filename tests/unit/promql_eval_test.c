@@ -249,6 +249,7 @@ static void ranges_of_instants(void **state)
 		text, "{} 0:0 10000:10 20000:20 30000:30\nx{a=\"1\"} 10000:2 20000:3\n");
 	free(text);
 	assert_int_equal(lt_promql_eval_range(e, 0, 30000, 0, st, &r, &err), LT_EINVAL);
+	assert_int_equal(r.n, 0);
 	assert_int_equal(lt_promql_eval_range(e, 0, -1, 10, st, &r, &err), LT_EINVAL);
 	assert_int_equal(lt_promql_eval_range(e, 0, 11000000, 1000, st, &r, &err), LT_EINVAL);
 	lt_promql_free(e);
