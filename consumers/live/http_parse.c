@@ -408,6 +408,8 @@ bool http_duration_ms(const char *s, int64_t *ms)
 		*ms = (int64_t)llround(v * 1000);
 		return true;
 	}
+	if (!*s)
+		return false;
 	for (size_t i; *s; s += strlen(units[i].name)) {
 		char *end;
 		uint64_t n = strtoull(s, &end, 10);

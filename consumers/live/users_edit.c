@@ -201,10 +201,10 @@ static bool ask(const char *prompt, char *out, size_t size)
 	bool tty = isatty(STDIN_FILENO) && tcgetattr(STDIN_FILENO, &old) == 0, ok;
 
 	if (tty) {
-		fprintf(stderr, "%s: ", prompt);
 		silent = old;
 		silent.c_lflag &= ~(tcflag_t)ECHO;
 		tcsetattr(STDIN_FILENO, TCSAFLUSH, &silent);
+		fprintf(stderr, "%s: ", prompt); /* now: what is typed earlier would be shown */
 	}
 	ok = read_line(out, size);
 	if (tty) {

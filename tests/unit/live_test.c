@@ -1,0 +1,272 @@
+/* SPDX-License-Identifier: MIT */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+#include <sodium.h>
+
+#include "../../consumers/live/http_parse.h"
+#include "../../consumers/live/sessions.h"
+#include "../../consumers/live/users.h"
+#include "latido/clock.h"
+#include "latido/fleet.h"
+
+/* ---- requests ---- */
+
+static int parse(const char *text, struct http_head *h, char buf[HTTP_HEAD_MAX])
+{
+	size_t used;
+
+	snprintf(buf, HTTP_HEAD_MAX, "%s", text);
+	return http_parse_head(buf, strlen(buf), h, &used);
+}
+
+static void test_request(void **state)
+{
+	char buf[HTTP_HEAD_MAX];
+	struct http_head h;
+
+	(void)state;
+	assert_int_equal(parse("GET /a%20b/c%2Fd?x=1&y HTTP/1.1\r\nHOST:  x:80 \r\nA:b\r\n\r\nrest",
+				 &h, buf),
+		200);
+	assert_string_equal(h.path, "/a b/c/d");
+	assert_string_equal(h.query, "x=1&y");
+	assert_string_equal(h.host, "x:80");
+	assert_string_equal(http_header(&h, "a"), "b");
+	assert_null(http_header(&h, "c"));
+	assert_true(h.keep_alive);
+	assert_int_equal(parse("HEAD / HTTP/1.0\r\nHost: x\r\n\r\n", &h, buf), 200);
+	assert_false(h.keep_alive);
+	assert_int_equal(h.method, HTTP_HEAD);
+	assert_int_equal(
+		parse("GET / HTTP/1.1\r\nHost: x\r\nConnection: Close\r\n\r\n", &h, buf), 200);
+	assert_false(h.keep_alive);
+	assert_int_equal(
+		parse("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 007\r\n\r\n", &h, buf), 200);
+	assert_int_equal(h.body_bytes, 7);
+}
+
+static void test_pieces_are_waited_for(void **state)
+{
+	static const char whole[] = "GET /x HTTP/1.1\r\nHost: x\r\nA: b\r\n\r\n";
+	char buf[HTTP_HEAD_MAX];
+	struct http_head h;
+	size_t used;
+
+	(void)state;
+	for (size_t n = 0; n < sizeof(whole) - 1; n++) {
+		memcpy(buf, whole, n);
+		assert_int_equal(http_parse_head(buf, n, &h, &used), 0);
+	}
+}
+
+static void test_cookies(void **state)
+{
+	char out[8];
+
+	(void)state;
+	assert_true(http_cookie("a=1; b=2;c=3", "b", out, sizeof(out)));
+	assert_string_equal(out, "2");
+	assert_true(http_cookie("b=", "b", out, sizeof(out)));
+	assert_string_equal(out, "");
+	assert_false(http_cookie("xb=2", "b", out, sizeof(out)));
+	assert_false(http_cookie("b=1; b=2", "b", out, sizeof(out))); /* which one? */
+	assert_false(http_cookie("b=12345678", "b", out, sizeof(out)));
+	assert_false(http_cookie(NULL, "b", out, sizeof(out)));
+}
+
+static void test_parameters(void **state)
+{
+	struct http_params p = {0};
+
+	(void)state;
+	assert_true(http_params_parse(&p, "a=1&a=2&b=x+y%3D%26&c&&d=", 25));
+	assert_string_equal(http_param(&p, "a", 1), "2");
+	assert_null(http_param(&p, "a", 2));
+	assert_string_equal(http_param(&p, "b", 0), "x y=&");
+	assert_string_equal(http_param(&p, "c", 0), "");
+	assert_string_equal(http_param(&p, "d", 0), "");
+	http_params_fini(&p);
+	for (size_t i = 0; i < 4; i++) {
+		static const char *const bad[] = {"a=%", "a=%0", "a=%00", "a=%ff"};
+
+		assert_false(http_params_parse(&p, bad[i], strlen(bad[i])));
+		http_params_fini(&p);
+	}
+}
+
+static void test_times(void **state)
+{
+	static const char *const bad_times[] = {
+		"", "x", "-1", "1e99", "inf", "0x10", "2026-13-01T00:00:00Z"};
+	static const char *const bad_durations[] = {"", "x", "-1", "5q", "1m30", "nan"};
+	int64_t ms;
+
+	(void)state;
+	assert_true(http_time_ms("1.5", &ms));
+	assert_int_equal(ms, 1500);
+	assert_true(http_time_ms("2026-11-21T05:00:00.250Z", &ms));
+	assert_int_equal(ms, 1795237200250);
+	for (size_t i = 0; i < LT_ARRAY_LEN(bad_times); i++)
+		assert_false(http_time_ms(bad_times[i], &ms));
+	assert_true(http_duration_ms("1h30m", &ms));
+	assert_int_equal(ms, 5400000);
+	assert_true(http_duration_ms("250ms", &ms));
+	assert_int_equal(ms, 250);
+	assert_true(http_duration_ms("0.5", &ms));
+	assert_int_equal(ms, 500);
+	for (size_t i = 0; i < LT_ARRAY_LEN(bad_durations); i++)
+		assert_false(http_duration_ms(bad_durations[i], &ms));
+}
+
+static void test_content_negotiation(void **state)
+{
+	(void)state;
+	assert_true(http_accepts("gzip, deflate, br", "br"));
+	assert_true(http_accepts("br;q=1.0", "br"));
+	assert_true(http_accepts("br;q=0.5", "br"));
+	assert_false(http_accepts("br;q=0", "br"));
+	assert_false(http_accepts("br;q=0.000", "br"));
+	assert_false(http_accepts("brotli", "br"));
+	assert_false(http_accepts(NULL, "br"));
+	assert_true(http_etag_matches("W/\"a\", \"b\"", "\"b\""));
+	assert_true(http_etag_matches("*", "\"b\""));
+	assert_false(http_etag_matches("\"bb\"", "\"b\""));
+	assert_false(http_etag_matches(NULL, "\"b\""));
+}
+
+/* ---- users and sessions ---- */
+
+static void test_users_file(void **state)
+{
+	char folder[] = "/tmp/live-test-XXXXXX", path[64], token[TOKEN_TEXT_MAX];
+	struct users u = {.path = path};
+	struct lt_err err;
+
+	(void)state;
+	assert_non_null(mkdtemp(folder));
+	snprintf(path, sizeof(path), "%s/users", folder);
+	assert_int_equal(users_refresh(&u, true, &err), LT_ECONF);
+	assert_int_equal(users_add(path, "ana", "short", &err), LT_EINVAL);
+	assert_int_equal(users_add(path, "ana", "long enough", &err), LT_OK);
+	assert_int_equal(users_add(path, "ana", "another one", &err), LT_OK);
+	assert_int_equal(users_add_token(path, "ana", token, &err), LT_OK);
+	assert_int_equal(users_refresh(&u, true, &err), LT_OK);
+	assert_int_equal(u.n, 2);
+	assert_true(user_verify(users_find(&u, "ana")->hash, "another one", 11));
+	assert_false(user_verify(users_find(&u, "ana")->hash, "long enough", 11));
+	assert_false(user_verify(NULL, "another one", 11));
+	assert_string_equal(users_token(&u, token)->name, "ana");
+	token[0] ^= 1;
+	assert_null(users_token(&u, token));
+	assert_null(users_token(&u, ""));
+	assert_int_equal(users_remove(path, "eva", &err), LT_EINVAL);
+	assert_int_equal(users_remove(path, "ana", &err), LT_OK);
+	assert_int_equal(users_refresh(&u, true, &err), LT_OK);
+	assert_int_equal(u.n, 0);
+	users_fini(&u);
+	unlink(path);
+	rmdir(folder);
+}
+
+static void count_end(void *arg, uint64_t id)
+{
+	(void)id;
+	++*(int *)arg;
+}
+
+static void test_sessions(void **state)
+{
+	char folder[] = "/tmp/live-test-XXXXXX", path[64];
+	char a[SESSION_COOKIE_LEN], b[SESSION_COOKIE_LEN];
+	struct sessions s = {0}, again = {0};
+	int64_t now = lt_wall_ns();
+	int ended = 0;
+
+	(void)state;
+	assert_non_null(mkdtemp(folder));
+	snprintf(path, sizeof(path), "%s/sessions", folder);
+	sessions_load(&s, path, 1000000);
+	session_new(&s, "ana", "hash", a);
+	session_new(&s, "eva", "hash", b);
+	assert_string_not_equal(a, b);
+	assert_string_equal(session_find(&s, a)->user, "ana");
+	assert_true(session_tag_matches(session_find(&s, a), "hash"));
+	assert_false(session_tag_matches(session_find(&s, a), "other"));
+	session_end(&s, session_find(&s, b));
+	assert_null(session_find(&s, b));
+	assert_null(session_find(&s, ""));
+	sessions_save(&s);
+	sessions_load(&again, path, 1000000);
+	assert_int_equal(again.n, 1);
+	assert_string_equal(session_find(&again, a)->user, "ana");
+	lt_clock_fake(true, 1, now + 1001 * LT_NS_PER_S);
+	assert_null(session_find(&again, a));
+	sessions_expire(&again, count_end, &ended);
+	assert_int_equal(ended, 1);
+	assert_int_equal(again.n, 0);
+	lt_clock_fake(false, 0, 0);
+	sessions_fini(&s);
+	sessions_fini(&again);
+	unlink(path);
+	rmdir(folder);
+}
+
+static void test_limiter(void **state)
+{
+	struct limiter *l = limiter_new(10000);
+	int64_t t = 1000 * LT_NS_PER_S;
+
+	(void)state;
+	lt_clock_fake(true, t, t);
+	for (int i = 0; i < 3; i++) {
+		assert_int_equal(limiter_wait_s(l, "k", 3), 0);
+		limiter_failed(l, "k");
+	}
+	assert_true(limiter_wait_s(l, "k", 3) > 0);
+	assert_int_equal(limiter_wait_s(l, "other", 3), 0);
+	limiter_forget_one(l, "k");
+	assert_int_equal(limiter_wait_s(l, "k", 3), 0);
+	limiter_failed(l, "k");
+	lt_clock_fake(true, t + 4 * LT_NS_PER_S, t); /* a third of the window and a bit */
+	assert_int_equal(limiter_wait_s(l, "k", 3), 0);
+	for (int i = 0; i < 100000;
+		i++) { /* many addresses do not make one forget what it knows of all */
+		char key[16];
+
+		snprintf(key, sizeof(key), "x%d", i);
+		limiter_failed(l, key);
+	}
+	lt_clock_fake(false, 0, 0);
+	limiter_free(l);
+}
+
+static int setup(void **state)
+{
+	(void)state;
+	return sodium_init() < 0;
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_request),
+		cmocka_unit_test(test_pieces_are_waited_for),
+		cmocka_unit_test(test_cookies),
+		cmocka_unit_test(test_parameters),
+		cmocka_unit_test(test_times),
+		cmocka_unit_test(test_content_negotiation),
+		cmocka_unit_test(test_users_file),
+		cmocka_unit_test(test_sessions),
+		cmocka_unit_test(test_limiter),
+	};
+
+	return cmocka_run_group_tests(tests, setup, NULL);
+}
