@@ -171,10 +171,15 @@ $(FB)/bin/%: $(FB)/tests/fuzz/%.o $(FB)/liblatido.a
 bench: bench-bin ## Run every benchmark once
 	@for b in $(BENCH_BINS); do echo "== $$(basename $$b)"; $$b || exit 1; done
 	$(MAKE) --no-print-directory bench-agent
+	$(MAKE) --no-print-directory bench-live
 	$(MAKE) --no-print-directory bench-kmod
 
 bench-agent: $(B)/bin/latido-agent ## CPU time and memory of the agent beside node_exporter (BENCH_SECONDS=600 for ten minutes)
 	LATIDO_BIN=$(B)/bin /usr/bin/python3 tests/bench/agent/bench_agent.py
+
+.PHONY: bench-live
+bench-live: all $(B)/tools/live_clients ## CPU and memory of latido-live with 1 000 streaming clients
+	LATIDO_BIN=$(B)/bin /usr/bin/python3 tests/bench/live_bench.py
 
 # Breaks everything at random (tests/fault/fault.py); SEED=... replays, FAULTS=... says how often,
 # BUS=kafka: agents publish to Kafka, BUS=bridge: through latido-bridge (both need make kafka-jars).

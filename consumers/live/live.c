@@ -119,10 +119,16 @@ static int start_tls(struct live *l, const struct lt_config *conf, struct lt_err
 
 static int start_users(struct live *l, struct lt_err *err)
 {
+	int rc;
+
 	l->users.path = l->conf->live.users_file;
 	if (l->conf->live.auth == LT_LIVE_NONE)
 		return LT_OK;
-	return users_refresh(&l->users, true, err);
+	rc = users_refresh(&l->users, true, err);
+	if (rc == LT_OK && l->users.n == 0)
+		lt_log(LT_WARN, "nobody_can_log_in", LT_S("users_file", l->users.path),
+			LT_S("remedy", "latido-live --add-user NAME"));
+	return rc;
 }
 
 static int start(struct lt_ctx *ctx, struct lt_err *err)

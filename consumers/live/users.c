@@ -140,6 +140,12 @@ int users_refresh(struct users *u, bool now, struct lt_err *err)
 	if (!now && u->checked_ns && lt_mono_ns() - u->checked_ns < LT_NS_PER_S)
 		return LT_OK;
 	u->checked_ns = lt_mono_ns();
+	if (stat(u->path, &st) < 0 &&
+		errno == ENOENT) { /* nobody was added yet, or all were removed */
+		users_fini(u);
+		u->changed = (struct timespec){0};
+		return LT_OK;
+	}
 	if (stat(u->path, &st) == 0 && st.st_mtim.tv_sec == u->changed.tv_sec &&
 		st.st_mtim.tv_nsec == u->changed.tv_nsec && st.st_size == u->size &&
 		(int64_t)st.st_ino == u->inode)

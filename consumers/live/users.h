@@ -36,7 +36,11 @@ struct users {
 	int64_t checked_ns;
 };
 
-/** users_refresh() - read the file if it is another one than last time; at most once a second. */
+/**
+ * users_refresh() - read the file if it is another one than last time; at most once a second
+ *
+ * No file: nobody may log in, which is no error.
+ */
 int users_refresh(struct users *u, bool now, struct lt_err *err);
 void users_fini(struct users *u);
 const struct user *users_find(const struct users *u, const char *name);

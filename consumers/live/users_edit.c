@@ -30,12 +30,20 @@ static bool is_entry(const char *line, size_t len, const char *kind, const char 
 	       !memcmp(line + k + 1, name, n) && line[k + 1 + n] == ' ';
 }
 
+/* As root, a new file belongs to whom its folder belongs: the server's user. */
+static bool give_to_folder_owner(int fd, int folder)
+{
+	struct stat st;
+
+	return geteuid() != 0 || (fstat(folder, &st) == 0 && fchown(fd, st.st_uid, st.st_gid) == 0);
+}
+
 /*
  * Owner and mode of the old file stay: the server may run as somebody else than who edits.
  * rename(2) makes it whole for whoever reads it meanwhile.
  */
-static int replace(
-	const char *path, const struct lt_buf *text, const struct stat *old, struct lt_err *err)
+static int replace(const char *path, const struct lt_buf *text, const struct stat *old, int folder,
+	struct lt_err *err)
 {
 	char *temporary = lt_asprintf("%s.new", path);
 	int fd = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
@@ -46,8 +54,9 @@ static int replace(
 		free(temporary);
 		return rc;
 	}
-	if ((old && (fchmod(fd, old->st_mode & 0770) < 0 ||
-			    (geteuid() == 0 && fchown(fd, old->st_uid, old->st_gid) < 0))) ||
+	if ((!old && !give_to_folder_owner(fd, folder)) ||
+		(old && (fchmod(fd, old->st_mode & 0770) < 0 ||
+				(geteuid() == 0 && fchown(fd, old->st_uid, old->st_gid) < 0))) ||
 		write(fd, text->data, text->len) != (ssize_t)text->len || fsync(fd) < 0)
 		rc = io_fail(temporary, err);
 	if (close(fd) < 0 && rc == LT_OK)
@@ -122,7 +131,7 @@ static int edit(
 			lt_buf_printf(&out, "%s %s %s\n", kind, name, line);
 		else if (!out.len)
 			lt_buf_str(&out, "# nobody\n");
-		rc = replace(path, &out, text ? &st : NULL, err);
+		rc = replace(path, &out, text ? &st : NULL, lock, err);
 	}
 	free(text);
 	lt_buf_fini(&out);

@@ -103,3 +103,21 @@ _latido_load() {
 }
 
 complete -F _latido_load latido-load
+
+_latido_live() {
+	local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]}
+	local words="--config --add-user --add-token --remove-user --check-config --print-config"
+	words+=" --print-sample-config --log-level --log-format --version --help"
+	case $previous in
+	-c | --config)
+		mapfile -t COMPREPLY < <(compgen -f -- "$current")
+		return
+		;;
+	--add-user | --add-token | --remove-user) return ;;
+	--log-level) words="error warn info debug" ;;
+	--log-format) words="logfmt json" ;;
+	esac
+	mapfile -t COMPREPLY < <(compgen -W "$words" -- "$current")
+}
+
+complete -F _latido_live latido-live

@@ -3,8 +3,8 @@
 """The whole pipeline on this machine, privately: what `make demo` runs.
 
 Starts a Mosquitto (BUS=kafka: an Apache Kafka), a Redis and a PostgreSQL of its own in a temporary
-folder, then latido-store, latido-hot, latido-alert (with the
-default rules) and latido-agent. On a terminal it shows `latido top` until q or Ctrl-C; without one, or
+folder, then latido-store, latido-hot, latido-alert (with the default rules), latido-live and
+latido-agent. On a terminal it shows `latido top` until q or Ctrl-C; without one, or
 with DEMO_SECONDS=N, it runs that long. Then everything is stopped in order (first the agent, and
 what it published is given time to arrive), what PostgreSQL holds is compared with what the agent
 says it published, a summary is printed, and no process or file is left.
@@ -13,7 +13,8 @@ Exit code 0: PostgreSQL holds exactly the agent's events, without a hole or a du
 
     DEMO_SECONDS=20                    run that long, without `latido top`
     BUS=kafka                          Apache Kafka instead of Mosquitto (default: mqtt)
-    DEMO_MQTT_PORT, DEMO_REDIS_PORT    fixed loopback ports, to connect other programs to
+    DEMO_MQTT_PORT, DEMO_REDIS_PORT, DEMO_LIVE_PORT
+                                       fixed loopback ports, to connect other programs to
     LATIDO_BIN                         folder of the programs (build/release/bin)
 """
 
@@ -245,7 +246,7 @@ class Demo:
             raise Failed(f"BUS is mqtt or kafka, not {self.bus!r}")
         self.redis = servers.Redis(self.folder, port=self.port("DEMO_REDIS_PORT"))
         self.postgres = servers.Postgres(self.folder, fsync=True)
-        self.agent = self.hot = self.store = self.alert = self.top = None
+        self.agent = self.hot = self.store = self.alert = self.live = self.top = None
         self.first = None  # first snapshot seen in Redis
 
     @staticmethod
@@ -289,6 +290,9 @@ class Demo:
                 "hot": {"admin": "127.0.0.1:0"},
                 "alert": {"admin": "127.0.0.1:0", "rules": [os.path.join(ROOT, "schemas", "alerts", "*.yaml")]},
                 "store": {"admin": "127.0.0.1:0", "inbox_dir": os.path.join(self.folder, "inbox")},
+                # Without a login: only this machine can connect.
+                "live": {"admin": "127.0.0.1:0", "listen": f"{servers.HOST}:{self.port('DEMO_LIVE_PORT')}",
+                         "auth": "none", "title": f"Latido demo on {self.source}"},
             }))
         # The consumers first: their subscriptions must be there before the first event.
         self.store = self.program("latido-store")
@@ -297,6 +301,10 @@ class Demo:
         for consumer in (self.store, self.hot, self.alert):
             self.wait_ready(consumer)
             say(f"  {consumer.name:<14}http://127.0.0.1:{consumer.admin_port()}/metrics")
+        self.live = self.program("latido-live")
+        self.wait_ready(self.live)
+        page = f"http://{servers.HOST}:{self.live.wait_log('listening')['port']}/"
+        say(f"  {'latido-live':<14}{page}   <- open this in a browser")
         self.agent = self.program("latido-agent")
         self.wait_ready(self.agent)
         say(f"  {'latido-agent':<14}http://127.0.0.1:{self.agent.admin_port()}/metrics")
@@ -319,7 +327,7 @@ class Demo:
         for server in (self.broker, self.redis, self.postgres):
             if not server.running():
                 raise Failed(f"{server.name} ended unexpectedly; its log ends:\n{server.log_tail()}")
-        for program in (self.store, self.hot, self.alert, self.agent):
+        for program in (self.store, self.hot, self.alert, self.live, self.agent):
             if not program.running():
                 raise Failed(f"{program.name} ended unexpectedly with code {program.process.returncode}; "
                              f"its log ends:\n{program.log_tail()}")
@@ -385,6 +393,7 @@ class Demo:
         metrics = {"store": self.store.metrics(), "hot": self.hot.metrics(), "alert": self.alert.metrics()}
         alerts = self.active_alerts()
         say("stopping: consumers")
+        self.live.terminate()
         self.alert.terminate()
         self.hot.terminate()
         self.store.terminate()
@@ -446,7 +455,7 @@ class Demo:
         """Whatever happened: no process, no file."""
         if self.top is not None:
             self.end_top()
-        for program in (self.agent, self.alert, self.hot, self.store):
+        for program in (self.agent, self.alert, self.live, self.hot, self.store):
             if program is not None:
                 program.kill()
         for server in (self.broker, self.redis, self.postgres):

@@ -25,7 +25,7 @@ static const struct lt_conf_key keys[] = {
 	KEY(ENUM, "auth", auth, "password", .choices = auths,
 		.help = "password: nothing is shown without logging in or a bearer token. none: "
 			"everybody who can connect sees everything; only on a loopback address."),
-	KEY(STRING, "users_file", users_file, "/etc/latido/live-users", .max = 4096,
+	KEY(STRING, "users_file", users_file, "/var/lib/latido-live/users", .max = 4096,
 		.help = "Who may log in, one a line; written by latido-live --add-user and "
 			"--add-token, read again when it changes."),
 	KEY(STRING, "sessions_file", sessions_file, "", .max = 4096,

@@ -180,7 +180,7 @@ def test_stopped_while_starting(start):
     run.check_nothing_left()
 
 
-@pytest.mark.parametrize("part", ["latido-agent", "latido-hot", "latido-store", "mosquitto", "redis-server"])
+@pytest.mark.parametrize("part", ["latido-agent", "latido-hot", "latido-store", "latido-live", "mosquitto", "redis-server"])
 def test_crash_of_a_part_is_said(start, part):
     run = start(DEMO_SECONDS="1000")
     run.wait_output("running for 1000 s")

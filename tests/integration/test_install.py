@@ -8,7 +8,7 @@ import subprocess
 import pytest
 from conftest import BIN, ROOT
 
-DAEMONS = ("latido-agent", "latido-hot", "latido-store", "latido-bridge", "latido-alert")
+DAEMONS = ("latido-agent", "latido-hot", "latido-store", "latido-bridge", "latido-alert", "latido-live")
 PAGES = [name.removesuffix(".scd") for name in os.listdir(f"{ROOT}/docs/man") if name.endswith(".scd")]
 EXPOSURE = 20  # systemd-analyze security counts 0 (best) to 100
 

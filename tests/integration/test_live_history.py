@@ -17,7 +17,6 @@ from programs import Program, yaml_config
 from server_prometheus import Prometheus
 from servers import wait_until
 
-pytestmark = pytest.mark.threaded
 N = 600  # events of each node, one a second
 SHAPE = (family("node_cpu_seconds_total", ["cpu", "mode"],
                 [(c, m) for c in "01" for m in ("idle", "user")], COUNTER)

@@ -18,8 +18,6 @@ from live import PASSWORD, USER, Feeder, Live
 from pipeline import SECONDS
 from servers import wait_until
 
-pytestmark = pytest.mark.threaded
-
 OPEN = {"/api/v1/session"}
 SECRET_PATHS = [
     "/api/v1/config", "/api/v1/status", "/api/v1/nodes", "/api/v1/nodes?spark=all", "/api/v1/nodes/n",
