@@ -9,7 +9,7 @@ Logs of everything go to build/test/. The last line is "N passed, N failed" (", 
 follow); the exit code is 1 when anything failed. Environment:
 
     FUZZ_SECONDS      how long each fuzz target runs (default 15)
-    JOBS              parallel jobs (default: number of processors)
+    JOBS              tests at the same time (default: one more than processors, for many wait)
     SKIPS_AS_FAILS=1  a skipped test counts as a failed one; so does CI=true
     LATIDO_FULL=1     the tests with Kafka kill more often, under more load (a minute or two more)
 """
@@ -34,7 +34,8 @@ ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 BUILD = os.path.join(ROOT, "build")
 LOGS = os.path.join(BUILD, "test")
 SUPPORT = os.path.join(ROOT, "tests", "support")
-JOBS = int(os.environ.get("JOBS") or os.cpu_count() or 2)
+PROCESSORS = os.cpu_count() or 2
+WORKERS = int(os.environ.get("JOBS") or PROCESSORS + 1)
 FUZZ_SECONDS = int(os.environ.get("FUZZ_SECONDS") or 15)
 SKIPS_AS_FAILS = os.environ.get("SKIPS_AS_FAILS") == "1" or os.environ.get("CI") == "true"
 SHOWN_LINES = 400  # of a failed job's log; the rest is in the file
@@ -137,7 +138,7 @@ def count_junit(path):
 
 
 def make_target(*args):
-    return ["make", "--no-print-directory", "-C", ROOT, f"-j{JOBS}", "WERROR=1", *args]
+    return ["make", "--no-print-directory", "-C", ROOT, f"-j{PROCESSORS}", "WERROR=1", *args]
 
 
 def make_jobs(*targets):
@@ -237,6 +238,8 @@ class Suite:
     name: str
     builds: list  # make arguments, each a list
     jobs: object  # function -> list of Job
+    length: int = 0  # of its longest jobs, in comparison: those are begun first
+    alone: bool = False  # its jobs use all processors themselves
 
 
 def binaries(mode, *targets):
@@ -244,24 +247,24 @@ def binaries(mode, *targets):
 
 
 SUITES = [
-    Suite("check-format", [], make_jobs("check-format")),
-    Suite("check-headers", [], make_jobs("check-headers")),
-    Suite("lint", [], make_jobs("lint-tidy", "lint-sh", "lint-python", "lint-yaml")),
-    Suite("check-docs", binaries("release", "all"), make_jobs("check-docs")),
+    Suite("check-format", [], make_jobs("check-format"), alone=True),
+    Suite("check-headers", [], make_jobs("check-headers"), alone=True),
+    Suite("lint", [], make_jobs("lint-tidy", "lint-sh", "lint-python", "lint-yaml"), alone=True),
+    Suite("check-docs", binaries("release", "all"), make_jobs("check-docs"), alone=True),
     Suite("unit-release", binaries("release", "tests-bin"), cmocka_jobs("unit", "release")),
     Suite("unit-asan", binaries("asan", "tests-bin"), cmocka_jobs("unit", "asan")),
     Suite("unit-tsan", binaries("tsan", "tests-bin"), cmocka_jobs("unit", "tsan")),
-    Suite("contract-release", binaries("release", "tests-bin"), cmocka_jobs("contract", "release")),
-    Suite("contract-asan", binaries("asan", "tests-bin"), cmocka_jobs("contract", "asan")),
-    Suite("contract-tsan", binaries("tsan", "tests-bin"), cmocka_jobs("contract", "tsan")),
+    Suite("contract-release", binaries("release", "tests-bin"), cmocka_jobs("contract", "release"), 1),
+    Suite("contract-asan", binaries("asan", "tests-bin"), cmocka_jobs("contract", "asan"), 1),
+    Suite("contract-tsan", binaries("tsan", "tests-bin"), cmocka_jobs("contract", "tsan"), 1),
     Suite("web", [["web"]], web_jobs),
-    Suite("fuzz", [["fuzz-bin"]], fuzz_jobs),
-    Suite("kmod", binaries("release", "all"), kmod_jobs),
-    Suite("fault", binaries("release", "all", "kafka-jars"), fault_jobs),
+    Suite("fuzz", [["fuzz-bin"]], fuzz_jobs, 2),
+    Suite("kmod", binaries("release", "all"), kmod_jobs, 10),
+    Suite("fault", binaries("release", "all", "kafka-jars"), fault_jobs, 9),
     Suite("integration-release", binaries("release", "all", "tests-bin", "tools-bin", "kafka-jars"),
-          pytest_jobs("release")),
-    Suite("integration-asan", binaries("asan", "all", "tests-bin", "tools-bin"), pytest_jobs("asan", "not once")),
-    Suite("integration-tsan", binaries("tsan", "all", "tests-bin"), pytest_jobs("tsan", "threaded and not once")),
+          pytest_jobs("release"), 8),
+    Suite("integration-asan", binaries("asan", "all", "tests-bin", "tools-bin"), pytest_jobs("asan", "not once"), 7),
+    Suite("integration-tsan", binaries("tsan", "all", "tests-bin"), pytest_jobs("tsan", "threaded and not once"), 6),
 ]
 
 
@@ -369,24 +372,60 @@ def build(arguments, built):
     return built[key]
 
 
-def run_suite(suite, built):
-    os.makedirs(os.path.join(LOGS, suite.name), exist_ok=True)
-    if not all([build(arguments, built) for arguments in suite.builds]):
-        print(f"{suite.name:<22}not built", flush=True)
-        return Count(failed=1)
-    total = Count()
-    started = time.monotonic()
-    # One after the other where make is parallel itself.
-    workers = 1 if suite.jobs and suite.name.startswith(("check", "lint")) else JOBS
+class Progress:
+    """What came of one suite so far; it is told when its last job is done."""
+
+    def __init__(self, suite, jobs):
+        self.suite, self.left = suite, len(jobs)
+        self.total, self.seconds = Count(), 0.0
+
+    def add(self, result):
+        job, code, output, log, count, seconds = result
+        self.total.add(count)
+        self.seconds += seconds
+        self.left -= 1
+        if count.failed and not stopping.is_set():
+            show_failure(self.suite, job, code, output, log)
+        if self.left == 0:
+            self.say()
+
+    def say(self):
+        if not stopping.is_set():
+            print(f"{self.suite.name:<22}{str(self.total):<32}{self.seconds:7.1f} s", flush=True)
+
+
+def run_jobs(pairs, workers, progress):
+    """Run (suite, job) pairs, so many at a time, begun in this order."""
     with concurrent.futures.ThreadPoolExecutor(workers) as pool:
-        for done in concurrent.futures.as_completed([pool.submit(run_job, suite, job) for job in suite.jobs()]):
-            job, code, output, log, count, _ = done.result()
-            total.add(count)
-            if count.failed and not stopping.is_set():
-                show_failure(suite, job, code, output, log)
-    if not stopping.is_set():
-        print(f"{suite.name:<22}{str(total):<32}{time.monotonic() - started:7.1f} s", flush=True)
-    return total
+        running_jobs = {pool.submit(run_job, suite, job): suite.name for suite, job in pairs}
+        for done in concurrent.futures.as_completed(running_jobs):
+            progress[running_jobs[done]].add(done.result())
+
+
+def run_suites(suites):
+    """Checks one after the other, then every build, then all other jobs in one pool.
+
+    One pool, because most jobs wait for servers now and then, and so that no long one of one suite
+    is left to run alone. The longest are begun first.
+    """
+    built, progress, later = {}, {}, []
+    for suite in suites:
+        os.makedirs(os.path.join(LOGS, suite.name), exist_ok=True)
+        if stopping.is_set():
+            break
+        good = all([build(arguments, built) for arguments in suite.builds])
+        jobs = suite.jobs() if good else []
+        progress[suite.name] = Progress(suite, jobs)
+        if not good:
+            print(f"{suite.name:<22}not built", flush=True)
+            progress[suite.name].total.add(Count(failed=1))
+        elif suite.alone:
+            run_jobs([(suite, job) for job in jobs], 1, progress)
+        else:
+            later.append((suite, jobs))
+    later.sort(key=lambda pair: pair[0].length, reverse=True)
+    run_jobs([(suite, job) for suite, jobs in later for job in jobs], WORKERS, progress)
+    return progress
 
 
 def stopped():
@@ -408,12 +447,10 @@ def main():
     if not names:
         shutil.rmtree(LOGS, ignore_errors=True)
     os.makedirs(LOGS, exist_ok=True)
-    total, built = Count(), {}
-    for suite in SUITES:
-        if stopping.is_set():
-            return stopped()
-        if not names or any(suite.name == n or suite.name.startswith(n + "-") for n in names):
-            total.add(run_suite(suite, built))
+    total = Count()
+    for progress in run_suites([suite for suite in SUITES if not names or any(
+            suite.name == n or suite.name.startswith(n + "-") for n in names)]).values():
+        total.add(progress.total)
     if stopping.is_set():
         return stopped()
     print(total)
