@@ -18,6 +18,7 @@
 /* Shapes in use are marked in the table at least so often; latido_drop_shapes() counts in days. */
 #define SHAPE_RENEW_NS (6 * 3600 * LT_NS_PER_S)
 #define SHAPES_BYTES   (8 << 20) /* of one call */
+#define SERIES_AT_ONCE 10000
 
 static void want(struct lt_sink_pg *s, void *p)
 {
@@ -352,24 +353,18 @@ static void labels_json(const struct lt_series *e, struct lt_buf *out)
 	lt_buf_char(out, '}');
 }
 
-static int intern_shape(
-	struct lt_sink_pg *s, struct lt_shape *sh, int64_t now_ns, struct lt_err *err)
+/* Names, labels and kinds of the series [from, to) into param[1] to param[3]. */
+static void put_series(struct lt_sink_pg *s, const struct lt_shape *sh, uint32_t from, uint32_t to)
 {
-	static const char sql[] = "SELECT latido_intern_shape($1::bytea, $2::bigint, $3::text[], "
-				  "$4::text[], $5::int[])";
-	struct lt_buf *hash = &s->param[0], *names = &s->param[1], *labels = &s->param[2],
-		      *kinds = &s->param[3], *json = &s->param[4];
-	struct pg_result *r = NULL;
-	int rc;
+	struct lt_buf *names = &s->param[1], *labels = &s->param[2], *kinds = &s->param[3],
+		      *json = &s->param[4];
 
-	for (size_t i = 0; i < 4; i++)
+	for (size_t i = 1; i < 4; i++)
 		lt_buf_reset(&s->param[i]);
-	/* A scalar's binary format is that of an array's element without its length. */
-	lt_pg_array_i8(hash, (int64_t)sh->hash);
-	lt_pg_array(names, LT_PG_TEXT, sh->n_series);
-	lt_pg_array(labels, LT_PG_TEXT, sh->n_series);
-	lt_pg_array(kinds, LT_PG_INT4, sh->n_series);
-	for (uint32_t i = 0; i < sh->n_series; i++) {
+	lt_pg_array(names, LT_PG_TEXT, to - from);
+	lt_pg_array(labels, LT_PG_TEXT, to - from);
+	lt_pg_array(kinds, LT_PG_INT4, to - from);
+	for (uint32_t i = from; i < to; i++) {
 		const struct lt_series *e = &sh->series[i];
 
 		lt_pg_array_bytes(names, e->name, e->name_len);
@@ -378,9 +373,53 @@ static int intern_shape(
 		lt_pg_array_bytes(labels, json->data, json->len);
 		lt_pg_array_i4(kinds, e->kind);
 	}
+}
+
+/*
+ * The series of a large shape, some at a time: no statement then takes so long that the time limit
+ * ends it, again and again, and what one has committed the next try finds.
+ */
+static int intern_series(struct lt_sink_pg *s, const struct lt_shape *sh, struct lt_err *err)
+{
+	static const char sql[] =
+		"SELECT count(*) FROM latido_intern_series($1::text[], $2::text[], $3::int[])";
+	int rc = LT_OK;
+
+	if (sh->n_series <= SERIES_AT_ONCE)
+		return LT_OK;
+	for (uint32_t from = 0; rc == LT_OK && from < sh->n_series; from += SERIES_AT_ONCE) {
+		uint32_t left = sh->n_series - from;
+		struct pg_result *r = NULL;
+
+		put_series(s, sh, from, from + (left < SERIES_AT_ONCE ? left : SERIES_AT_ONCE));
+		rc = lt_pg_query(&s->pg, sql,
+			(struct lt_pg_param[]){lt_pg_param_buf(&s->param[1]),
+				lt_pg_param_buf(&s->param[2]), lt_pg_param_buf(&s->param[3])},
+			3, &r, err);
+		lt_pg_result_free(r);
+	}
+	return rc;
+}
+
+static int intern_shape(
+	struct lt_sink_pg *s, struct lt_shape *sh, int64_t now_ns, struct lt_err *err)
+{
+	static const char sql[] = "SELECT latido_intern_shape($1::bytea, $2::bigint, $3::text[], "
+				  "$4::text[], $5::int[])";
+	struct lt_buf *hash = &s->param[0];
+	struct pg_result *r = NULL;
+	int rc = intern_series(s, sh, err);
+
+	if (rc != LT_OK)
+		return rc;
+	lt_buf_reset(hash);
+	/* A scalar's binary format is that of an array's element without its length. */
+	lt_pg_array_i8(hash, (int64_t)sh->hash);
+	put_series(s, sh, 0, sh->n_series);
 	rc = lt_pg_query(&s->pg, sql,
 		(struct lt_pg_param[]){{sh->bytes, sh->size}, {hash->data + 4, 8},
-			lt_pg_param_buf(names), lt_pg_param_buf(labels), lt_pg_param_buf(kinds)},
+			lt_pg_param_buf(&s->param[1]), lt_pg_param_buf(&s->param[2]),
+			lt_pg_param_buf(&s->param[3])},
 		5, &r, err);
 	if (rc == LT_OK && (lt_pg_rows(r) != 1 || lt_pg_null(r, 0, 0)))
 		rc = lt_fail(err, LT_EIO, LT_CLS_RETRY, "pg.shape",
