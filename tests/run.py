@@ -18,6 +18,7 @@ import atexit
 import concurrent.futures
 import functools
 import glob
+import itertools
 import os
 import re
 import shutil
@@ -406,7 +407,7 @@ def run_suites(suites):
     """Checks one after the other, then every build, then all other jobs in one pool.
 
     One pool, because most jobs wait for servers now and then, and so that no long one of one suite
-    is left to run alone. The longest are begun first.
+    is left to run alone. The longest of each suite are begun first.
     """
     built, progress, later = {}, {}, []
     for suite in suites:
@@ -424,7 +425,9 @@ def run_suites(suites):
         else:
             later.append((suite, jobs))
     later.sort(key=lambda pair: pair[0].length, reverse=True)
-    run_jobs([(suite, job) for suite, jobs in later for job in jobs], WORKERS, progress)
+    # By turns: jobs of one suite tend to want the same (processors, memory, quiet).
+    turns = itertools.zip_longest(*[[(suite, job) for job in jobs] for suite, jobs in later])
+    run_jobs([pair for turn in turns for pair in turn if pair], WORKERS, progress)
     return progress
 
 

@@ -3,6 +3,7 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <sys/mman.h>
@@ -15,9 +16,13 @@
  * many seconds its wall clock is off, and whether there is no room for what it writes by pwrite(2).
  */
 
+/* Later times are of the wall clock, earlier ones of the monotonic clock. */
+#define WALL_S 1000000000
+
 static const volatile int64_t *control;
 static int (*real_clock_gettime)(clockid_t, struct timespec *);
 static ssize_t (*real_pwrite)(int, const void *, size_t, off_t);
+static int (*real_timedwait)(pthread_cond_t *, pthread_mutex_t *, const struct timespec *);
 
 __attribute__((constructor)) static void init(void)
 {
@@ -43,6 +48,19 @@ int clock_gettime(clockid_t id, struct timespec *ts)
 	if (rc == 0 && id == CLOCK_REALTIME && control)
 		ts->tv_sec += control[0];
 	return rc;
+}
+
+/* The kernel's clock is not off: without this a deadline in the past would be waited for in a loop. */
+int pthread_cond_timedwait(
+	pthread_cond_t *cond, pthread_mutex_t *lock, const struct timespec *until)
+{
+	struct timespec ts = *until;
+
+	if (!real_timedwait)
+		*(void **)&real_timedwait = dlsym(RTLD_NEXT, "pthread_cond_timedwait");
+	if (control && ts.tv_sec > WALL_S)
+		ts.tv_sec -= control[0];
+	return real_timedwait(cond, lock, &ts);
 }
 
 static ssize_t write_at(int fd, const void *p, size_t n, off_t at)
