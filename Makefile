@@ -170,6 +170,7 @@ $(FB)/bin/%: $(FB)/tests/fuzz/%.o $(FB)/liblatido.a
 .PHONY: bench bench-agent
 bench: bench-bin ## Run every benchmark once
 	@for b in $(BENCH_BINS); do echo "== $$(basename $$b)"; $$b || exit 1; done
+	$(MAKE) --no-print-directory bench-drain
 	$(MAKE) --no-print-directory bench-agent
 	$(MAKE) --no-print-directory bench-live
 	$(MAKE) --no-print-directory bench-kmod
@@ -183,15 +184,16 @@ bench-live: all $(B)/tools/live_clients ## CPU and memory of latido-live with 1 
 
 # Breaks everything at random (tests/fault/fault.py); SEED=... replays, FAULTS=... says how often,
 # BUS=kafka: agents publish to Kafka, BUS=bridge: through latido-bridge (both need make kafka-jars).
-.PHONY: test-fault soak bench-spool
+.PHONY: test-fault soak bench-spool bench-drain
 test-fault: all ## Kill, stop, cut, fill and set back everything for a few minutes; prove that nothing is lost
 	LATIDO_BIN=$(B)/bin /usr/bin/python3 tests/fault/fault.py --faults $(or $(FAULTS),30) --bus $(or $(BUS),mqtt)
 soak: all ## The same for long, with 100 agents (FAULTS=500)
 	LATIDO_BIN=$(B)/bin /usr/bin/python3 tests/fault/fault.py --faults $(or $(FAULTS),500) --agents 100 \
 		--interval 1000 --bus $(or $(BUS),mqtt)
-bench-spool: all $(B)/bench/spool_bench $(B)/tools/spool_fill ## Spool appends beside a bare loop; draining an hour of backlog
+bench-spool: $(B)/bench/spool_bench bench-drain ## Spool appends beside a bare loop; draining an hour of backlog
 	$(B)/bench/spool_bench
-	LATIDO_BIN=$(B)/bin /usr/bin/python3 tests/bench/drain_bench.py
+bench-drain: all $(B)/tools/spool_fill ## Draining an hour of backlog of 1 and of 100 agents (DRAIN="1 3600" for one)
+	LATIDO_BIN=$(B)/bin /usr/bin/python3 tests/bench/drain_bench.py $(DRAIN)
 
 .PHONY: tests-bin fuzz-bin bench-bin tools-bin
 tests-bin: $(UNIT_BINS) $(CONTRACT_BINS)
