@@ -88,6 +88,7 @@ def test_acknowledged_events_leave_the_spool(world):
     assert answers <= store.value("latido_consumer_messages_total") / 10 + 20
 
 
+@pytest.mark.once
 def test_restart_goes_on_with_epoch_and_number(world):
     world.store().wait_ready()
     agent = world.agent()
@@ -102,6 +103,7 @@ def test_restart_goes_on_with_epoch_and_number(world):
     world.whole(30)
 
 
+@pytest.mark.once
 def test_store_away_and_live_stays_fresh(world):
     """While the backlog of an outage drains slowly, new events are stored as they come."""
     store = world.store().wait_ready()
@@ -119,6 +121,7 @@ def test_store_away_and_live_stays_fresh(world):
     assert agent.value("latido_agent_events_sent_total", topic="backlog") >= 10  # not the newest
 
 
+@pytest.mark.once
 def test_broker_that_forgot(world):
     world.store().wait_ready()
     agent = world.agent()
@@ -130,6 +133,7 @@ def test_broker_that_forgot(world):
     world.whole(int(agent.value("latido_agent_last_seq")))
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("how", ["copy", "in place", "lost", "other machine"])
 def test_spool_put_back(world, tmp_path, how):
     """An older state of the spool: what comes now is new, and is never dropped as a duplicate."""
@@ -228,6 +232,7 @@ def test_store_asks_for_names(world):
     world.whole(20)
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("client_id", ["agent-n1", "agent-other"])
 def test_two_agents_with_one_source(world, tmp_path, client_id):
     """They say so, begin epochs of their own, and whatever either of them sampled is stored."""
@@ -274,6 +279,7 @@ def test_clone_in_the_same_epoch(world):
     assert rows[1][0] > epoch
 
 
+@pytest.mark.once
 def test_restart_is_no_twin(world):
     """What an earlier life left retained, online and all, is no reason for alarm."""
     world.store().wait_ready()
