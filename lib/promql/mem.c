@@ -105,7 +105,7 @@ static int mem_select(void *ctx, const struct lt_promql_expr *e,
 	size_t count = 0, cap = 16;
 
 	(void)e;
-	if (!m->sorted) {
+	if (!m->sorted && m->n) {
 		qsort_r(m->series, m->n, sizeof(struct mem_series *), by_labels, m->pool);
 		m->sorted = true;
 	}
