@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include <arpa/inet.h>
+#include <inttypes.h>
 #include <sodium.h>
 #include <stdlib.h>
 #include <string.h>
@@ -148,8 +149,8 @@ static void put_session(struct live *l, struct lt_buf *b, const char *user)
 	lt_buf_str(b, ",\"title\":");
 	lt_buf_json_str(b, l->conf->live.title, strlen(l->conf->live.title));
 	if (user && *user)
-		lt_buf_printf(b, ",\"expires_ms\":%lld",
-			(long long)(lt_wall_ns() / LT_NS_PER_MS + l->conf->live.session_expire_ms));
+		lt_buf_printf(b, ",\"expires_ms\":%" PRId64,
+			lt_wall_ns() / LT_NS_PER_MS + l->conf->live.session_expire_ms);
 	lt_buf_str(b, "}\n");
 }
 
@@ -164,9 +165,10 @@ static void reply_session(
 	put_session(l, &body, user);
 	if (cookie) {
 		snprintf(header, sizeof(header),
-			"Set-Cookie: %s=%s; Path=/; HttpOnly; SameSite=Strict; Max-Age=%lld%s\r\n",
+			"Set-Cookie: %s=%s; Path=/; HttpOnly; SameSite=Strict; Max-Age=%" PRId64
+			"%s\r\n",
 			cookie_name(req->secure), cookie,
-			*cookie ? (long long)l->conf->live.session_expire_ms / 1000 : 0LL,
+			*cookie ? l->conf->live.session_expire_ms / 1000 : INT64_C(0),
 			req->secure ? "; Secure" : "");
 		r.headers = header;
 	}

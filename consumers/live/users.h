@@ -60,8 +60,8 @@ bool user_verify(const char *hash, const char *password, size_t len);
 /** users_add() - set the password of a user; written to a new file that replaces the old one. */
 int users_add(
 	const char *path, const char *name, const char *password, struct lt_err *err) LT_MUST_CHECK;
-/** users_add_token() - make a token; @out is the only place where it ever stands. */
-int users_add_token(const char *path, const char *name, char out[TOKEN_TEXT_MAX],
+/** users_add_token() - make a token; @token is the only place where it ever stands. */
+int users_add_token(const char *path, const char *name, char token[TOKEN_TEXT_MAX],
 	struct lt_err *err) LT_MUST_CHECK;
 /** users_remove() - a user and its token. Return: LT_EINVAL: there is none. */
 int users_remove(const char *path, const char *name, struct lt_err *err) LT_MUST_CHECK;

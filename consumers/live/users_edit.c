@@ -166,7 +166,7 @@ int users_add(const char *path, const char *name, const char *password, struct l
 }
 
 int users_add_token(
-	const char *path, const char *name, char out[TOKEN_TEXT_MAX], struct lt_err *err)
+	const char *path, const char *name, char token[TOKEN_TEXT_MAX], struct lt_err *err)
 {
 	unsigned char secret[32];
 	char digest[USER_HASH_MAX];
@@ -175,9 +175,9 @@ int users_add_token(
 	if (rc != LT_OK)
 		return rc;
 	randombytes_buf(secret, sizeof(secret));
-	sodium_bin2base64(out, TOKEN_TEXT_MAX, secret, sizeof(secret),
+	sodium_bin2base64(token, TOKEN_TEXT_MAX, secret, sizeof(secret),
 		sodium_base64_VARIANT_URLSAFE_NO_PADDING);
-	token_digest(out, digest);
+	token_digest(token, digest);
 	return edit(path, "token", name, digest, err);
 }
 
