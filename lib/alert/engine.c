@@ -41,6 +41,7 @@ struct lt_engine *lt_engine_new(const struct lt_config *conf, struct lt_engine_i
 		.silence_ms = c->silence_ms,
 		.forget_ms = c->forget_ms,
 		.max_sources = (size_t)c->max_sources,
+		.max_source_series = (uint32_t)c->max_source_series,
 		.changed = changed,
 		.ctx = e,
 	};

@@ -376,6 +376,13 @@ bool lt_as_may_want(const struct lt_as *a, const char *name, size_t name_len,
 
 /* ---- series ---- */
 
+struct lt_as_series *lt_as_find(const struct lt_as *a, const struct lt_labels *labels)
+{
+	struct lt_as_series *s = a->table[place(a, labels)];
+
+	return s && !s->unwanted ? s : NULL;
+}
+
 struct lt_as_series *lt_as_series(struct lt_as *a, const struct lt_labels *labels)
 {
 	struct lt_as_series *s = a->table[place(a, labels)];

@@ -99,6 +99,8 @@ bool lt_as_may_want(const struct lt_as *a, const char *name, size_t name_len,
  * Return: NULL: nobody selects it, or a limit was met (counted in info).
  */
 struct lt_as_series *lt_as_series(struct lt_as *a, const struct lt_labels *labels);
+/** lt_as_find() - the same, but none is made. */
+struct lt_as_series *lt_as_find(const struct lt_as *a, const struct lt_labels *labels);
 /** lt_as_get(), lt_as_put() - a binding refers to it (no longer). */
 void lt_as_get(struct lt_as *a, struct lt_as_series *s);
 void lt_as_put(struct lt_as *a, struct lt_as_series *s);

@@ -130,6 +130,8 @@ static const struct lt_stat table[] = {
 	COUNTER("latido_alert_series_refused_total", NULL,
 		"Times a series was left out because of alert.max_series or alert.max_bytes.",
 		store.refused),
+	COUNTER("latido_alert_source_series_refused_total", NULL,
+		"Times a series was left out because of alert.max_source_series.", sources.crowded),
 	COUNTER("latido_alert_samples_out_of_order_total", NULL,
 		"Samples that were not newer than the last one of their series.",
 		store.out_of_order),

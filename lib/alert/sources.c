@@ -51,6 +51,8 @@ struct source {
 	int64_t arrived_ms; /* newest event of all streams */
 	int64_t down_ms;    /* up = 0 was said last */
 	uint32_t interval_ms;
+	uint32_t made;   /* series, since ... */
+	int64_t made_ms; /* ... then */
 	bool device, silent;
 	uint8_t votes;
 	int64_t lag_ms;  /* candidate for ... */
@@ -70,7 +72,7 @@ struct lt_sources {
 	size_t n, cap;
 	uint64_t next_plan;
 	uint32_t mark;
-	struct lt_complaint full, skewed;
+	struct lt_complaint full, skewed, crowded;
 };
 
 struct lt_sources *lt_sources_new(
@@ -165,7 +167,7 @@ static struct plan *plan_of(struct lt_sources *t, struct lt_shape *shape)
 }
 
 static struct lt_as_series *series_of(
-	struct lt_sources *t, const struct source *src, const struct lt_series *s)
+	struct lt_sources *t, struct source *src, const struct lt_series *s, int64_t t_ms)
 {
 	struct lt_label_text labels[LT_LABELS_MAX + 3];
 	size_t n = event_labels(s, labels);
@@ -174,7 +176,24 @@ static struct lt_as_series *series_of(
 
 	n += own_labels(src, s->name, s->name_len, labels + n);
 	set = lt_labels_intern(t->pool, labels, n);
-	found = lt_as_series(t->a, set);
+	found = lt_as_find(t->a, set);
+	if (!found) {
+		/* One source whose names never end must not take all the room. */
+		if (t_ms - src->made_ms > LT_MADE_MS || t_ms < src->made_ms) {
+			src->made = 0;
+			src->made_ms = t_ms;
+		}
+		if (src->made < t->opts.max_source_series) {
+			found = lt_as_series(t->a, set);
+			src->made += found != NULL;
+		} else {
+			lt_counter_add(&t->info->crowded, 1);
+			lt_complain(&t->crowded, LT_ERROR, "source_series_limit",
+				LT_S("source", src->name), LT_U("series", src->made),
+				LT_S("err", "more new series than alert.max_source_series; "
+					    "further ones are left out"));
+		}
+	}
 	lt_labels_put(t->pool, set);
 	return found;
 }
@@ -210,7 +229,7 @@ static void drop_least_used(struct lt_sources *t, struct stream *st)
 	}
 }
 
-static struct binding *binding_of(struct lt_sources *t, const struct source *src, struct stream *st,
+static struct binding *binding_of(struct lt_sources *t, struct source *src, struct stream *st,
 	const struct lt_event *e, const struct plan *p, int64_t t_ms)
 {
 	struct binding *b;
@@ -223,7 +242,7 @@ static struct binding *binding_of(struct lt_sources *t, const struct source *src
 	b->generation = p->generation;
 	b->n = p->n;
 	for (uint32_t i = 0; i < p->n; i++) {
-		b->s[i] = series_of(t, src, &e->shape->series[p->idx[i]]);
+		b->s[i] = series_of(t, src, &e->shape->series[p->idx[i]], t_ms);
 		if (b->s[i])
 			lt_as_get(t->a, b->s[i]);
 	}

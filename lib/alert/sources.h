@@ -24,17 +24,20 @@ struct lt_sources_opts {
 	int64_t silence_ms; /* until an irregular source is taken for silent */
 	int64_t forget_ms;  /* silent for so long: no longer known */
 	size_t max_sources;
+	uint32_t max_source_series; /* new ones of one source in LT_MADE_MS */
 	/* A source is new, has another interval, or is forgotten; may be NULL. */
 	void (*changed)(
 		void *ctx, const char *source, bool device, uint32_t interval_ms, bool gone);
 	void *ctx;
 };
 
+#define LT_MADE_MS 300000
+
 /** struct lt_sources_info - for metrics; any thread */
 struct lt_sources_info {
 	struct lt_gauge sources, silent;
-	struct lt_counter events, values, late, old, lagging, skewed, ahead, refused, plans,
-		bindings;
+	struct lt_counter events, values, late, old, lagging, skewed, ahead, refused, crowded,
+		plans, bindings;
 };
 
 struct lt_sources;

@@ -17,11 +17,11 @@ static const struct lt_conf_key keys[] = {
 	KEY(DURATION, "interval", interval_ms, "1s", .min = 100, .max = DAY,
 		.flags = LT_CONF_RELOAD,
 		.help = "How often groups are evaluated that have no interval of their own."),
-	KEY(DURATION, "delay", delay_ms, "100ms", .min = 0, .max = MINUTE,
+	KEY(DURATION, "delay", delay_ms, "0", .min = 0, .max = MINUTE,
 		.help = "Rules are evaluated for an instant when so much time has passed since: "
 			"how "
 			"long events may be on their way and still count. What comes later counts "
-			"from the next evaluation on."),
+			"from the next evaluation on. 0 is right where clocks and paths are good."),
 	KEY(DURATION, "max_lag", max_lag_ms, "1m", .min = SECOND, .max = 4 * MINUTE,
 		.help = "An event may be so much older than its arrival. If all of a source's are "
 			"older by the same time its clock is wrong, and times of arrival are used; "
@@ -55,6 +55,9 @@ static const struct lt_conf_key keys[] = {
 			"fails and says so."),
 	KEY(INT, "max_sources", max_sources, "100000", .min = 1, .max = 10000000,
 		.help = "Sources that are known at a time."),
+	KEY(INT, "max_source_series", max_source_series, "20000", .min = 1, .max = 100000000,
+		.help = "New series of one source in five minutes that are kept; further ones are "
+			"left out and counted."),
 	KEY(STRING, "instance", instance, "", .max = LT_SOURCE_MAX,
 		.help = "Names this latido-alert among several that share one Redis and one set of "
 			"rules; one of them notifies. Empty: host name and process."),

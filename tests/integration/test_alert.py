@@ -352,7 +352,7 @@ def test_hostile_sources(site, mosquitto):
     expr: count(wide) > 0
   - record: wide:sum
     expr: sum(wide)
-""", max_series=3000, max_rule_series=2000)
+""", max_series=3000, max_source_series=1200, max_rule_series=1000)
     alert = s.start()
     topic = "latido/v1/nodes/evil/metrics"
     for payload in (b"", b"{", b"\x0a\xff\xff", b"\x00" * 2000, b'{"source":"other","metrics":{"temp":99}}',
@@ -371,8 +371,9 @@ def test_hostile_sources(site, mosquitto):
     s.wait_state("Hot/n1", "firing")
     s.wait_state("Hot/ahead", "firing")
     failing = alert.wait_log("rule_failed")
-    assert "2000" in failing["err"]
+    assert "1000" in failing["err"]
     assert alert.value("latido_alert_series") <= 3000
     assert s.state("Hot/behind") is None and s.state("Hot/other") is None
+    assert alert.logged("source_series_limit")
     s.send("n1", temp=20.0)
     wait_until(lambda: s.state("Hot/n1") is None, SECONDS, "the others go on")

@@ -59,6 +59,7 @@ static struct fixture *setup_limits(const struct lt_as_limits *l, size_t max_sou
 			.silence_ms = 300000,
 			.forget_ms = 3600000,
 			.max_sources = max_sources,
+			.max_source_series = 600,
 			.changed = changed,
 			.ctx = f},
 		&f->sources_info);
@@ -560,6 +561,27 @@ static void vanished_series_are_freed(void **state)
 	teardown(f);
 }
 
+static void one_source_does_not_take_all(void **state)
+{
+	struct fixture *f = setup();
+	char name[64];
+	size_t n;
+
+	(void)state;
+	rules(f, "a", NULL);
+	for (int i = 0; i < 800; i++) {
+		snprintf(name, sizeof(name), "a{i=\"%d\"}", i);
+		event(f, "evil", AT(i / 100.0, .partial = true), name, 1.0, NULL);
+	}
+	assert_int_equal(lt_counter_get(&f->sources_info.crowded), 200);
+	event(f, "n1", AT(9), "a", 2.0, NULL);
+	eval(f, 0, T0 + 9000, &n);
+	assert_int_equal(n, 601);
+	event(f, "evil", AT(310, .partial = true), "a{i=\"700\"}", 1.0, NULL);
+	assert_int_equal(lt_counter_get(&f->sources_info.crowded), 200);
+	teardown(f);
+}
+
 static void limits_hold(void **state)
 {
 	struct lt_as_limits few = limits;
@@ -611,6 +633,7 @@ int main(void)
 		cmocka_unit_test(our_own_clock_is_set),
 		cmocka_unit_test(new_rules_keep_what_they_share),
 		cmocka_unit_test(vanished_series_are_freed),
+		cmocka_unit_test(one_source_does_not_take_all),
 		cmocka_unit_test(limits_hold),
 	};
 

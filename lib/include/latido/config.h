@@ -160,6 +160,7 @@ struct lt_alert_conf {
 	int64_t max_rule_series;
 	int64_t max_samples;
 	int64_t max_sources;
+	int64_t max_source_series;
 	char *instance; /* empty: host name and process */
 	int64_t lease_ms;
 	int64_t restore_timeout_ms;

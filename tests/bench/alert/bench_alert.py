@@ -1,0 +1,254 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: MIT
+"""latido-alert beside Prometheus: the same 100 rules over the same series at the same rate, in one run.
+
+latido-alert gets one event a second of every source through a private Mosquitto; Debian's prometheus
+scrapes the same sources and values once a second and evaluates the same rule file every second.
+CPU seconds and memory are those of each whole process while both work. Then values of single
+sources jump over a threshold, one after another, and the time from publishing that event until the
+alert is on the bus is measured (median and 99th percentile).
+
+    bench_alert.py [--sources 100] [--series 400] [--seconds 30] [--jumps 40]
+
+The issue's size is 10 000 sources; their 4 million series need more memory than Prometheus finds on
+a small machine, and a broker and a sender beside both. build/release/bench/alert_bench has that size
+without bus. Nothing here passes or fails.
+"""
+
+import argparse
+import http.server
+import os
+import random
+import re
+import shutil
+import statistics
+import subprocess
+import sys
+import threading
+import time
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
+for folder in ("infra/local", "tests/integration"):
+    sys.path.insert(0, os.path.join(ROOT, folder))
+
+import pipeline  # noqa: E402
+import servers  # noqa: E402
+from programs import Program, yaml_config  # noqa: E402
+
+BIN = os.path.abspath(os.environ.get("LATIDO_BIN") or os.path.join(ROOT, "build", "release", "bin"))
+CORES, DISKS, GROUPS = 4, 2, 10
+EXPRESSIONS = (
+    '1 - avg by (instance) (rate(node_cpu_seconds_total{{mode="idle"}}[1m])) > {high}',
+    "node_memory_MemAvailable_bytes / node_memory_MemTotal_bytes * 100 < {low}",
+    "node_filesystem_avail_bytes / node_filesystem_size_bytes * 100 < {low}",
+    "up < {low}",
+    "node_filesystem_files_free / node_filesystem_files < {low}",
+    "node_timex_sync_status < {low}",
+    "node_filesystem_readonly > {high}",
+    "increase(node_vmstat_oom_kill[2m]) > {high}",
+    'avg by (instance) (rate(node_cpu_seconds_total{{mode="iowait"}}[1m])) > 1 + {high}',
+    "predict_linear(node_filesystem_avail_bytes[2m], 86400) < {low}",
+)
+MODES = ("idle", "iowait", "irq", "nice", "softirq", "steal", "system", "user")
+FILESYSTEM = ("avail_bytes", "files", "files_free", "readonly", "size_bytes")
+
+
+def cpu_seconds(pid):
+    """CPU time of a process with all its threads, also those that have ended; clock_getcpuclockid(3)."""
+    return time.clock_gettime((~pid << 3) | 2)
+
+
+def memory_mib(pid):
+    with open(f"/proc/{pid}/status", encoding="ascii", errors="replace") as f:
+        return int(re.search(r"^VmRSS:\s+(\d+) kB", f.read(), re.M)[1]) / 1024
+
+
+def rules():
+    text = "groups:\n"
+    for g in range(GROUPS):
+        text += f"- name: g{g}\n  rules:\n"
+        for i, expression in enumerate(EXPRESSIONS):
+            expr = expression.format(low=0.01 * (g + 1), high=0.9 + 0.01 * g)
+            text += f"  - alert: A{g}_{i}\n    expr: '{expr}'\n    for: 2m\n    labels: {{severity: warning}}\n"
+    return text + "- name: jump\n  rules:\n  - alert: Jump\n    expr: bench_jump > 0.5\n"
+
+
+class Fleet:
+    """What every source says at a second, as an event's values and as text for a scrape."""
+
+    def __init__(self, series):
+        self.names, families = [], []  # names in order of values
+
+        def add(name, keys=(), rows=((),), kind=pipeline.GAUGE):
+            families.append(pipeline.family(name, list(keys), rows, kind))
+            for row in rows:
+                labels = ",".join(f'{k}="{v}"' for k, v in zip(keys, row))
+                self.names.append(name + (f"{{{labels}}}" if labels else ""))
+
+        add("bench_jump")
+        add("node_cpu_seconds_total", ["cpu", "mode"], [(str(c), m) for c in range(CORES) for m in MODES],
+            pipeline.COUNTER)
+        for name in FILESYSTEM:
+            add("node_filesystem_" + name, ["device", "mountpoint"], [(f"/dev/sd{d}", f"/disk{d}") for d in range(DISKS)])
+        for name in ("node_memory_MemAvailable_bytes", "node_memory_MemTotal_bytes", "node_timex_sync_status"):
+            add(name)
+        add("node_vmstat_oom_kill", kind=pipeline.COUNTER)
+        add("node_other", ["i"], [(str(i),) for i in range(series - len(self.names))])
+        self.shape = b"".join(families)
+        self.jumping = set()
+
+    def values(self, source, t):
+        out = [1.0 if source in self.jumping else 0.0]
+        out += [t * 0.1 + source % 7] * (CORES * len(MODES))
+        for name in FILESYSTEM:
+            out += [0.0 if name == "readonly" else 1e9 + t % 1000] * DISKS
+        out += [4e9 + t % 1000, 8e9, 1.0, 0.0]
+        return out + [float(t % 1000 + i) for i in range(len(self.names) - len(out))]
+
+    def text(self, source, t):
+        return "".join(f"{name} {value!r}\n" for name, value in zip(self.names, self.values(source, t))).encode()
+
+
+def scrape_server(fleet):
+    class Handler(http.server.BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self):
+            body = fleet.text(int(self.path.rsplit("/", 1)[1]), int(time.time()))
+            self.send_response(200)
+            self.send_header("Content-Type", "text/plain; version=0.0.4")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_):
+            pass
+
+    class Server(http.server.ThreadingHTTPServer):
+        daemon_threads = True
+
+        def handle_error(self, *_):
+            pass  # a scrape that Prometheus gave up
+
+    server = Server((servers.HOST, 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    return server
+
+
+class Sender(threading.Thread):
+    """One event a second of every source, spread over the second."""
+
+    def __init__(self, fleet, client, sources):
+        super().__init__(daemon=True)
+        self.fleet, self.client, self.sources = fleet, client, sources
+        self.epoch, self.lock = int(time.time() * 1e6), threading.Lock()
+        self.seq = [0] * sources
+        self.stopped = threading.Event()
+        self.late = 0
+
+    def send(self, source):
+        with self.lock:
+            self.seq[source] += 1
+            payload = pipeline.event(f"node-{source}", self.seq[source], self.fleet.values(source, int(time.time())),
+                                     epoch=self.epoch, shape=self.fleet.shape, time_ns=time.time_ns(), interval_ms=1000)
+            self.client.send(pipeline.metrics_topic(f"node-{source}"), payload)
+
+    def run(self):
+        begin, n = time.monotonic(), 0
+        while not self.stopped.is_set():
+            wait = begin + n / self.sources - time.monotonic()
+            if wait > 0:
+                time.sleep(wait)
+            elif wait < -1:
+                self.late += 1
+            self.send(n % self.sources)
+            n += 1
+
+
+def start_prometheus(folder, port, sources, rule_file):
+    targets = "".join(f"  - targets: ['{servers.HOST}:{port}']\n    labels: {{instance: node-{s}, "
+                      f"__metrics_path__: /s/{s}}}\n" for s in range(sources))
+    config = os.path.join(folder, "prometheus.yml")
+    with open(config, "w", encoding="utf-8") as f:
+        f.write("global: {scrape_interval: 1s, evaluation_interval: 1s}\n"
+                f"rule_files: [{rule_file}]\nscrape_configs:\n- job_name: node\n  static_configs:\n{targets}")
+    with open(os.path.join(folder, "prometheus.log"), "wb") as log:
+        process = subprocess.Popen(
+            [servers.find_program("prometheus", "prometheus"), "--config.file", config, "--storage.tsdb.path",
+             os.path.join(folder, "tsdb"), "--web.listen-address", f"{servers.HOST}:{servers.free_port()}"],
+            stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+    servers.guard_process(process.pid)
+    return process
+
+
+def jumps(sender, fleet, client, count):
+    """Seconds from the event that crosses the threshold until the alert is on the bus."""
+    found = []
+    for source in random.sample(range(sender.sources), min(count, sender.sources)):
+        seen = len(client.messages)
+        time.sleep(random.random())
+        fleet.jumping.add(source)
+        begin = time.monotonic()
+        sender.send(source)
+        servers.wait_until(lambda: any(b'"firing"' in payload for _, payload in client.messages[seen:]), 60, "it fires")
+        found.append(time.monotonic() - begin)
+    return sorted(found)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    for name, value in (("sources", 100), ("series", 400), ("seconds", 30), ("jumps", 40)):
+        parser.add_argument("--" + name, type=int, default=value)
+    args = parser.parse_args()
+    folder = servers.private_folder("latido-bench-")
+    rule_file = os.path.join(folder, "rules.yaml")
+    with open(rule_file, "w", encoding="utf-8") as f:
+        f.write(rules())
+    fleet = Fleet(args.series)
+    with servers.Mosquitto(folder) as broker, servers.Redis(folder) as redis:
+        config = os.path.join(folder, "latido.yaml")
+        with open(config, "w", encoding="utf-8") as f:
+            f.write(yaml_config({"bus": {"url": broker.url}, "redis": {"url": redis.url}, "alert": {
+                "admin": "127.0.0.1:0", "rules": [rule_file], "history": False}}))
+        alert = Program(BIN, "latido-alert", folder, config=config).start()
+        alert.wait_ready()
+        client = pipeline.Client(broker, ["latido/v1/alerts/#"])
+        sender = Sender(fleet, client, args.sources)
+        sender.start()
+        web = scrape_server(fleet)
+        prometheus = start_prometheus(folder, web.server_port, args.sources, rule_file)
+        time.sleep(15)
+        pids = {"latido-alert": alert.pid, "prometheus": prometheus.pid}
+        cpu = {name: cpu_seconds(pid) for name, pid in pids.items()}
+        begin = time.monotonic()
+        time.sleep(args.seconds)
+        span = time.monotonic() - begin
+        cpu = {name: cpu_seconds(pid) - cpu[name] for name, pid in pids.items()}
+        memory = {name: memory_mib(pid) for name, pid in pids.items()}
+        latency = jumps(sender, fleet, client, args.jumps)
+        metrics = alert.metrics()
+        sender.stopped.set()
+        print(f"{args.sources} sources x {args.series} series, one event (scrape) a second, "
+              f"{GROUPS * len(EXPRESSIONS) + 1} rules every second, {span:.0f} s")
+        for name in pids:
+            print(f"  {name:<14}{cpu[name]:8.2f} CPU seconds  ({cpu[name] / span * 100:5.1f} % of a core)"
+                  f"  {memory[name]:8.1f} MiB resident")
+        series = metrics.value("latido_alert_series")
+        print(f"  latido-alert keeps {series:.0f} series, {metrics.value('latido_alert_series_bytes') / series:.0f} bytes each "
+              f"({metrics.value('latido_alert_sample_bytes') / series:.0f} without labels and lists)")
+        print(f"  evaluation of a group  {metrics.quantile('latido_alert_group_seconds', 0.5) * 1000:.2f} ms p50, "
+              f"{metrics.quantile('latido_alert_group_seconds', 0.99) * 1000:.2f} ms p99")
+        print(f"  event to alert on the bus  {statistics.median(latency) * 1000:.0f} ms p50, "
+              f"{latency[int(0.99 * (len(latency) - 1))] * 1000:.0f} ms p99  ({len(latency)} alerts)")
+        if sender.late:
+            print(f"  the sender was more than a second late {sender.late} times: this machine is too busy for this size")
+        client.close()
+        alert.terminate()
+        prometheus.terminate()
+        prometheus.wait(60)
+        web.shutdown()
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    main()
