@@ -172,8 +172,13 @@ bench: bench-bin ## Run every benchmark once
 	@for b in $(BENCH_BINS); do echo "== $$(basename $$b)"; $$b || exit 1; done
 	$(MAKE) --no-print-directory bench-drain
 	$(MAKE) --no-print-directory bench-agent
+	$(MAKE) --no-print-directory bench-alert
 	$(MAKE) --no-print-directory bench-live
 	$(MAKE) --no-print-directory bench-kmod
+
+.PHONY: bench-alert
+bench-alert: all ## latido-alert beside Prometheus, the same rules and series (ALERT_ARGS="--sources 1000")
+	LATIDO_BIN=$(B)/bin /usr/bin/python3 tests/bench/alert/bench_alert.py $(ALERT_ARGS)
 
 bench-agent: $(B)/bin/latido-agent ## CPU time and memory of the agent beside node_exporter (BENCH_SECONDS=600 for ten minutes)
 	LATIDO_BIN=$(B)/bin /usr/bin/python3 tests/bench/agent/bench_agent.py
