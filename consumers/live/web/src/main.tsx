@@ -60,9 +60,7 @@ function App() {
 			<Header />
 			<Banner />
 			<Announcer />
-			<main id="main">
-				<View />
-			</main>
+			<main id="main">{session.value && <View />}</main>
 			<Dialogs />
 		</>
 	);

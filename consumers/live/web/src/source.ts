@@ -14,7 +14,7 @@ import {
 import { isCounter, Rate } from "./core/rate";
 import type { Range } from "./core/route";
 import { niceStep } from "./core/timeline";
-import { draw, serverNow, watch } from "./store";
+import { draw, heard, serverNow, watch } from "./store";
 
 /** Names that one call of the history takes. */
 const NAMES_A_CALL = 16;
@@ -49,7 +49,11 @@ export class Source {
 	private readonly sets = new Set<PanelSet>();
 	private readonly abort = new AbortController();
 
+	/** Events come: what is fetched from now on has no hole before them. */
+	readonly heard: Promise<void>;
+
 	constructor(readonly name: string) {
+		this.heard = heard(name);
 		this.stopWatching = watch(
 			name,
 			(e) => this.event(e),
@@ -260,6 +264,8 @@ export class PanelSet {
 		const sampler = new Sampler(this.allLines(), this.source.interval);
 		this.fresh = { panels, sampler };
 		this.held = [];
+		await this.source.heard;
+		if (signal.aborted) return;
 		const end = serverNow();
 		const from = this.range.live ? end - this.range.span : this.range.from;
 		const to = this.range.live ? end : this.range.to;

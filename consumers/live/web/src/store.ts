@@ -50,6 +50,8 @@ export const events = signal(0);
 export const eventRate = signal(0);
 export const latency = new Quantiles(1000);
 export const latencyRev = signal(0);
+/** From sample to screen, of what was drawn last; smoothed, ms. */
+export const lastLatency = signal(0);
 
 export const needLogin = computed(
 	() => session.value !== null && session.value.auth === "password" && session.value.user === null,
@@ -97,6 +99,7 @@ function frame(): void {
 	setTimeout(() => {
 		const at = serverNow();
 		for (const time of drawn) latency.push(at - time);
+		lastLatency.value += 0.3 * (at - Math.max(...drawn) - lastLatency.value);
 		newestEvent.value = Math.max(newestEvent.value, ...drawn);
 		latencyRev.value++;
 	});
@@ -232,6 +235,18 @@ function watchAll(): void {
 	link?.watch([...listeners.keys()]);
 }
 
+const listening = new Map<string, () => void>();
+/** Should the stream not come, what there is is shown anyway. */
+const LISTEN_MS = 2000;
+
+/** When events of a source begin to come: what is asked for after that has no hole before them. */
+export function heard(source: string): Promise<void> {
+	return new Promise((done) => {
+		listening.set(source, done);
+		setTimeout(done, LISTEN_MS);
+	});
+}
+
 /** Every event of a source, until the returned function is called. `resync`: something was missed. */
 export function watch(source: string, f: NodeListener, resync: () => void): () => void {
 	let set = listeners.get(source);
@@ -247,6 +262,7 @@ export function watch(source: string, f: NodeListener, resync: () => void): () =
 		resyncs.delete(resync);
 		if (set.size === 0) {
 			listeners.delete(source);
+			listening.delete(source);
 			watchAll();
 		}
 	};
@@ -314,6 +330,9 @@ export function receive(m: FeedMessage): void {
 			break;
 		case "node":
 			for (const f of listeners.get(m.e.source) ?? []) f(m.e);
+			break;
+		case "watching":
+			for (const s of m.sources) listening.get(s)?.();
 			break;
 		case "alerts":
 			setAlerts(m.active);

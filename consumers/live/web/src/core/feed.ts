@@ -42,6 +42,7 @@ export type FeedMessage =
 	| { k: "alert"; alert: Alert & { gone?: boolean } }
 	| { k: "tick"; time_ms: number; at: number }
 	| { k: "skip"; events: number }
+	| { k: "watching"; sources: string[] }
 	| { k: "tabs"; n: number };
 
 /** From a tab to the worker. */
@@ -105,6 +106,8 @@ export class NodeValues {
 
 export class Feed {
 	private watched = new Set<string>();
+	/** Those of them that the open stream speaks of. */
+	private heard: ReadonlySet<string> = new Set();
 	private open: { stop: AbortController; values: NodeValues } | null = null;
 	private lastId = "";
 	private retry = FIRST_RETRY_MS;
@@ -144,6 +147,7 @@ export class Feed {
 
 	/** Newest complete events of a source that is watched already. */
 	recall(source: string, to: (m: FeedMessage) => void): void {
+		if (this.heard.has(source)) to({ k: "watching", sources: [source] });
 		for (const e of this.open?.values.of(source) ?? []) to({ k: "node", e });
 	}
 
@@ -169,6 +173,7 @@ export class Feed {
 		clearTimeout(this.timer);
 		const before = this.open;
 		const mine = { stop: new AbortController(), values: new NodeValues() };
+		const asked = new Set(this.watched);
 		this.open = mine;
 		let greeted = false;
 		const done = (status: number) => {
@@ -197,6 +202,10 @@ export class Feed {
 			}
 			if (e.id) this.lastId = e.id;
 			this.event(e, mine.values);
+			if (e.event === "hello") {
+				this.heard = asked;
+				this.send({ k: "watching", sources: [...asked] });
+			}
 		}).then(done, () => done(0));
 	}
 

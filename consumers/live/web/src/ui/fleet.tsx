@@ -385,6 +385,7 @@ function useKeyboardRows(
 	height: number,
 	body: { current: HTMLTableSectionElement | null },
 ): void {
+	const moves = useRef(0);
 	const state = useRef({ list, height });
 	state.current = { list, height };
 	useEffect(() => {
@@ -402,12 +403,16 @@ function useKeyboardRows(
 			if (top < 120) scrollBy(0, top - 120);
 			else if (top + state.current.height > innerHeight - 8)
 				scrollBy(0, top + state.current.height - innerHeight + 8);
-			const focus = () =>
-				body.current
-					?.querySelector<HTMLElement>(`tr[data-source="${CSS.escape(next.source)}"] a`)
-					?.focus({ preventScroll: true });
-			focus();
-			requestAnimationFrame(() => requestAnimationFrame(focus));
+			const mine = ++moves.current;
+			const focus = () => {
+				const link = body.current?.querySelector<HTMLElement>(
+					`tr[data-source="${CSS.escape(next.source)}"] a`,
+				);
+				if (mine === moves.current) link?.focus({ preventScroll: true });
+				return link;
+			};
+			// A row that was out of sight is in the document after the next drawing.
+			if (!focus()) requestAnimationFrame(() => requestAnimationFrame(focus));
 		};
 		addEventListener("latido-move", move);
 		return () => removeEventListener("latido-move", move);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /** What stands on every page: where to go, how live it is, what is firing, what is broken. */
 import { effect, signal } from "@preact/signals";
-import { duration } from "../core/format";
+import { age } from "../core/format";
 import { type Key, t } from "../core/i18n";
 import type { View } from "../core/route";
 import { href, route } from "../nav";
@@ -9,6 +9,7 @@ import {
 	announcement,
 	connection,
 	firing,
+	lastLatency,
 	logOut,
 	newestEvent,
 	now,
@@ -50,7 +51,9 @@ function LiveChip() {
 	else if (newestEvent.value === 0) [text, state] = [t("live.idle"), "stale"];
 	else {
 		state = behind > STALE_MS ? "stale" : behind > LATE_MS ? "late" : "live";
-		const s = duration(Math.max(0, Math.round(behind / 100) / 10));
+		// While events come it is their way to the screen that counts, not the wait for the next.
+		const shown = state === "live" ? lastLatency.peek() : behind;
+		const s = age(Math.max(0, shown) / 1000);
 		text = `${t("live.live")} · ${t("live.behind", { s })}`;
 	}
 	return (

@@ -1,0 +1,158 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: MIT
+"""The whole pipeline for the browser tests, driven by lines of JSON.
+
+Private Mosquitto, Redis and PostgreSQL, latido-store, latido-hot, an agent of this machine, and
+latido-live behind a login. Each line on standard input is a command, each line on standard output
+its answer; the end of input stops everything.
+
+    {"do": "publish", "topic": "...", "payload": {...}}    by MQTT, as any device would
+    {"do": "redis", "args": ["HSET", ...]}                 one command
+    {"do": "sql", "text": "..."}                           rows as texts
+    {"do": "stop" | "start" | "kill", "what": "live" | "redis" | "postgres" | "agent" | ...}
+    {"do": "simulate", "sources": 50}                      latido-load beside the agent
+    {"do": "log", "what": "live"}                          end of a program's log
+
+Programs come from LATIDO_BIN (default build/release/bin). First line of the output: addresses, and
+who may log in.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+sys.path[:0] = [os.path.join(ROOT, "infra", "local"), os.path.join(ROOT, "tests", "integration")]
+
+import servers  # noqa: E402
+from pipeline import Client, event, family  # noqa: E402
+from programs import Program, yaml_config  # noqa: E402
+
+BIN = os.path.abspath(os.environ.get("LATIDO_BIN") or os.path.join(ROOT, "build", "release", "bin"))
+USER, PASSWORD = "ana", "correct horse battery"
+AGENT = "this-machine"
+
+
+class Stack:
+    def __init__(self, folder):
+        self.folder = folder
+        self.broker = servers.Mosquitto(folder)
+        self.redis = servers.Redis(folder)
+        self.postgres = servers.Postgres(folder)
+        self.programs = {}
+        self.client = None
+        self.port = servers.free_port()
+
+    def start(self):
+        for server in (self.broker, self.redis, self.postgres):
+            server.start()
+        sections = {
+            "bus": {"url": self.broker.url},
+            "redis": {"url": self.redis.url, "timeout": "5s"},
+            "postgres": {"dsn": self.postgres.dsn, "timeout": "5s"},
+            "agent": {"source": AGENT, "admin": ""},
+            "store": {"admin": ""},
+            "hot": {"admin": ""},
+            "live": {
+                "admin": "", "listen": f"127.0.0.1:{self.port}", "title": "Latido", "query_timeout": "15s",
+                "users_file": f"{self.folder}/users", "sessions_file": f"{self.folder}/sessions",
+                "login_attempts": 1000, "alertmanager_url": "http://alertmanager.example:9093",
+            },
+        }
+        self.config = f"{self.folder}/latido.yaml"
+        with open(self.config, "w", encoding="utf-8") as f:
+            f.write(yaml_config(sections))
+        run = subprocess.run([f"{BIN}/latido-live", "--config", self.config, "--add-user", USER],
+                             input=PASSWORD + "\n", capture_output=True, text=True, check=False)
+        if run.returncode:
+            raise servers.ServerError(f"latido-live --add-user: {run.stderr}")
+        for name in ("store", "hot", "agent", "live"):
+            self.programs[name] = Program(BIN, f"latido-{name}", self.folder, self.config).start()
+        self.programs["live"].wait_log("listening")
+        self.client = Client(self.broker)
+        return {"url": f"http://127.0.0.1:{self.port}", "user": USER, "password": PASSWORD, "agent": AGENT}
+
+    def find(self, what):
+        if what in self.programs:
+            return self.programs[what]
+        return {"redis": self.redis, "postgres": self.postgres, "broker": self.broker}[what]
+
+    def command(self, c):
+        do = c["do"]
+        if do == "publish":
+            payload = c["payload"]
+            self.client.publish(c["topic"], payload if isinstance(payload, str) else json.dumps(payload))
+            return None
+        if do == "event":  # numbered and protobuf, as an agent's
+            shape = b"".join(family(*f) for f in c["families"])
+            self.client.publish(f"latido/v1/nodes/{c['source']}/metrics",
+                                event(c["source"], c["seq"], c["values"], shape=shape, time_ns=c["time_ms"] * 1_000_000,
+                                      epoch=c.get("epoch", 1_000_000), interval_ms=c.get("interval_ms", 1000)))
+            return None
+        if do == "redis":
+            return repr(servers.RedisConnection(self.redis).call(*c["args"]))
+        if do == "sql":
+            return self.postgres.sql(c["text"])
+        if do == "simulate":
+            args = ["simulate", "--sources", str(c["sources"]), "--series", "100", "--duration", "1h", "--quiet",
+                    "--prefix", "node"]
+            self.programs["load"] = Program(BIN, "latido-load", self.folder, args=["-c", self.config, *args]).start()
+            return None
+        if do == "log":
+            return self.find(c["what"]).log_tail()
+        target = self.find(c["what"])
+        if do == "start":
+            target.start()
+            if c["what"] == "live":
+                target.wait_log("listening")
+        elif do == "kill":
+            target.kill()
+        elif do == "stop":
+            if c["what"] in self.programs:
+                target.terminate()
+            else:
+                target.stop()
+        else:
+            raise ValueError(f"no such command: {do}")
+        return None
+
+    def stop(self):
+        """Everything; True when each program that ran to the end left with 0."""
+        clean = True
+        if self.client:
+            self.client.close()
+        for name in ("load", "agent", "live", "hot", "store"):
+            program = self.programs.get(name)
+            if program and program.running():
+                code = program.terminate()
+                if code not in (0, None):
+                    clean = False
+                    print(f"stack: {name} ended with {code}\n{program.log_tail()}", file=sys.stderr)
+        for server in (self.broker, self.redis, self.postgres):
+            server.stop()
+        return clean
+
+
+def main():
+    with tempfile.TemporaryDirectory(prefix="latido-web-") as folder:
+        if os.geteuid() == 0:
+            os.chmod(folder, 0o755)  # PostgreSQL runs as somebody else
+        stack = Stack(folder)
+        clean = False
+        try:
+            print(json.dumps(stack.start()), flush=True)
+            for line in sys.stdin:
+                try:
+                    answer = {"ok": stack.command(json.loads(line))}
+                except Exception as e:  # the caller's test fails with it
+                    answer = {"error": f"{type(e).__name__}: {e}"}
+                print(json.dumps(answer, default=str), flush=True)
+        finally:
+            clean = stack.stop()
+    return 0 if clean else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
