@@ -175,6 +175,7 @@ bench: bench-bin ## Run every benchmark once
 	$(MAKE) --no-print-directory bench-alert
 	$(MAKE) --no-print-directory bench-live
 	$(MAKE) --no-print-directory bench-kmod
+	$(MAKE) --no-print-directory bench-page
 
 .PHONY: bench-alert
 bench-alert: all ## latido-alert beside Prometheus, the same rules and series (ALERT_ARGS="--sources 1000")

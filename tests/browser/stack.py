@@ -7,13 +7,15 @@ latido-live behind a login. Each line on standard input is a command, each line 
 its answer; the end of input stops everything.
 
     {"do": "publish", "topic": "...", "payload": {...}}    by MQTT, as any device would
+    {"do": "event", "source": "...", "seq": 1, ...}        by MQTT, numbered and protobuf, as an agent would
     {"do": "redis", "args": ["HSET", ...]}                 one command
     {"do": "sql", "text": "..."}                           rows as texts
     {"do": "stop" | "start" | "kill", "what": "live" | "redis" | "postgres" | "agent" | ...}
     {"do": "simulate", "sources": 50}                      latido-load beside the agent
     {"do": "log", "what": "live"}                          end of a program's log
 
-Programs come from LATIDO_BIN (default build/release/bin). First line of the output: addresses, and
+Programs come from LATIDO_BIN (default build/release/bin), latido-live from LATIDO_LIVE_BIN where that
+is set: it alone may be a sanitizer build. First line of the output: addresses, and
 who may log in.
 """
 
@@ -31,6 +33,7 @@ from pipeline import Client, event, family  # noqa: E402
 from programs import Program, yaml_config  # noqa: E402
 
 BIN = os.path.abspath(os.environ.get("LATIDO_BIN") or os.path.join(ROOT, "build", "release", "bin"))
+LIVE_BIN = os.path.abspath(os.environ.get("LATIDO_LIVE_BIN") or BIN)
 USER, PASSWORD = "ana", "correct horse battery"
 AGENT = "this-machine"
 
@@ -64,12 +67,13 @@ class Stack:
         self.config = f"{self.folder}/latido.yaml"
         with open(self.config, "w", encoding="utf-8") as f:
             f.write(yaml_config(sections))
-        run = subprocess.run([f"{BIN}/latido-live", "--config", self.config, "--add-user", USER],
+        run = subprocess.run([f"{LIVE_BIN}/latido-live", "--config", self.config, "--add-user", USER],
                              input=PASSWORD + "\n", capture_output=True, text=True, check=False)
         if run.returncode:
             raise servers.ServerError(f"latido-live --add-user: {run.stderr}")
         for name in ("store", "hot", "agent", "live"):
-            self.programs[name] = Program(BIN, f"latido-{name}", self.folder, self.config).start()
+            folder = LIVE_BIN if name == "live" else BIN
+            self.programs[name] = Program(folder, f"latido-{name}", self.folder, self.config).start()
         self.programs["live"].wait_log("listening")
         self.client = Client(self.broker)
         return {"url": f"http://127.0.0.1:{self.port}", "user": USER, "password": PASSWORD, "agent": AGENT}

@@ -319,7 +319,7 @@ export function receive(m: FeedMessage): void {
 					continue;
 				}
 				const was = r.state;
-				if (!r.apply(row, columns)) continue;
+				if (!r.apply(row, columns, m.full)) continue;
 				if (was !== r.state) fleetRev.value++;
 				counted++;
 				dirty.add(r);

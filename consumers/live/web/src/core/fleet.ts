@@ -158,20 +158,24 @@ export class Row {
 		if (node.main) this.main = node.main;
 	}
 
-	/** One event's figures, in the order of `columns`; false when it is not news. */
-	apply(row: FleetRow, columns: readonly string[]): boolean {
+	/**
+	 * One event's figures, in the order of `columns`; false when it is not news. `full`: it is the
+	 * newest state, which may know more of an event that is here already.
+	 */
+	apply(row: FleetRow, columns: readonly string[], full = false): boolean {
 		const [, seq, time] = row;
-		if (time < this.time || (time === this.time && seq === this.seq)) return false;
+		const same = time === this.time && seq === this.seq;
+		if (time < this.time || (same && !full)) return false;
 		this.time = time;
 		this.seq = seq;
 		this.state = "live";
-		this.beats.push(time, this.interval);
+		if (!same) this.beats.push(time, this.interval);
 		for (let i = 0; i < columns.length; i++) {
 			const c = columns[i] as Column;
 			const v = num(row[3 + i] as Num);
 			if (Number.isNaN(v) || !(c in this.values)) continue;
 			this.values[c] = v;
-			this.sparks[c].push(time, v);
+			if (!same) this.sparks[c].push(time, v);
 		}
 		return true;
 	}

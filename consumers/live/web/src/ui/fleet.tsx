@@ -233,6 +233,11 @@ export function Fleet({ only = "" }: { only?: "device" | "" }) {
 	if (key !== arranged.current || !(held.current || paused.value)) {
 		arranged.current = key;
 		items.current = arrange(sort, filter, group, only);
+	} else {
+		// The order stays, but a row may be another object since all were loaded again.
+		items.current = items.current.map((i) =>
+			i.kind === "row" ? { kind: "row", row: rows.get(i.row.source) ?? i.row } : i,
+		);
 	}
 	const list = items.current;
 	const { body, range, height } = useSight(list.length);
