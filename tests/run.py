@@ -223,7 +223,6 @@ def web_jobs():
     ]
 
 
-<<<<<<< HEAD
 def kmod_jobs():
     """The kernel modules: linters, and one boot of Debian's kernel under emulation."""
     junit = os.path.join(LOGS, "kmod", "kmod.xml")
@@ -233,7 +232,8 @@ def kmod_jobs():
     return [Job("kmod", command, count_junit(junit), {"LATIDO_BIN": os.path.join(BUILD, "release", "bin")},
                 seconds=1200, folder=base),
             Job("kmod-lint", make_target("kmod-lint"), count_exit_code)]
-=======
+
+
 def browser_jobs():
     # The server as a sanitizer build: what browsers do to it is watched.
     command = ["node", "--test", "--test-reporter=tap", os.path.join(ROOT, "tests", "browser", "browser.test.mjs")]
@@ -241,7 +241,6 @@ def browser_jobs():
            "LATIDO_LIVE_BIN": os.path.join(BUILD, MODES["asan"][0], "bin"),
            "PYTHONDONTWRITEBYTECODE": "1", **SANITIZER_ENV}
     return [Job("browser", command, count_tap, env, seconds=1200)]
->>>>>>> 9ebddbe (live: browser suite on the whole pipeline, figures of the page, pictures; rows that were loaded again are drawn)
 
 
 @dataclass
@@ -269,15 +268,10 @@ SUITES = [
     Suite("contract-asan", binaries("asan", "tests-bin"), cmocka_jobs("contract", "asan"), 1),
     Suite("contract-tsan", binaries("tsan", "tests-bin"), cmocka_jobs("contract", "tsan"), 1),
     Suite("web", [["web"]], web_jobs),
-<<<<<<< HEAD
     Suite("fuzz", [["fuzz-bin"]], fuzz_jobs, 2),
     Suite("kmod", binaries("release", "all"), kmod_jobs, 10),
     Suite("fault", binaries("release", "all", "kafka-jars"), fault_jobs, 9),
-=======
-    Suite("browser", [*binaries("release", "all"), *binaries("asan", "all")], browser_jobs),
-    Suite("fuzz", [["fuzz-bin"]], fuzz_jobs),
-    Suite("fault", binaries("release", "all"), fault_jobs),
->>>>>>> 9ebddbe (live: browser suite on the whole pipeline, figures of the page, pictures; rows that were loaded again are drawn)
+    Suite("browser", [*binaries("release", "all"), *binaries("asan", "all")], browser_jobs, 9),
     Suite("integration-release", binaries("release", "all", "tests-bin", "tools-bin", "kafka-jars"),
           pytest_jobs("release"), 8),
     Suite("integration-asan", binaries("asan", "all", "tests-bin", "tools-bin"), pytest_jobs("asan", "not once"), 7),
