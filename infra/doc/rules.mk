@@ -38,6 +38,7 @@ MANDIR ?= $(PREFIX)/share/man
 DOCDIR ?= $(PREFIX)/share/doc/latido
 COMPLETIONDIR ?= $(PREFIX)/share/bash-completion/completions
 INSTALL := install
+ALERTDIR ?= $(PREFIX)/share/latido/alerts
 UNITS := $(wildcard infra/systemd/*.service)
 
 .PHONY: install uninstall
@@ -49,6 +50,8 @@ install: all man ## Install programs, pages, units and the sample configuration 
 	$(INSTALL) -m 644 $(filter %.5,$(MAN_PAGES)) $(DESTDIR)$(MANDIR)/man5
 	$(INSTALL) -m 644 $(filter %.7,$(MAN_PAGES)) $(DESTDIR)$(MANDIR)/man7
 	$(INSTALL) -m 644 infra/latido.yaml $(DESTDIR)$(DOCDIR)
+	$(INSTALL) -d $(DESTDIR)$(ALERTDIR)
+	$(INSTALL) -m 644 $(wildcard schemas/alerts/*.yaml) $(DESTDIR)$(ALERTDIR)
 	$(INSTALL) -m 644 infra/completion/latido.bash $(DESTDIR)$(COMPLETIONDIR)/latido
 	@for u in $(UNITS); do \
 		sed 's,/usr/bin/latido,$(PREFIX)/bin/latido,' $$u > $(O)/unit.tmp && \
@@ -63,4 +66,4 @@ uninstall: ## Remove what install put there, but the configuration
 	rm -f $(addprefix $(DESTDIR)$(MANDIR)/man5/,$(notdir $(filter %.5,$(MAN_PAGES))))
 	rm -f $(addprefix $(DESTDIR)$(MANDIR)/man7/,$(notdir $(filter %.7,$(MAN_PAGES))))
 	rm -f $(DESTDIR)$(COMPLETIONDIR)/latido
-	rm -rf $(DESTDIR)$(DOCDIR)
+	rm -rf $(DESTDIR)$(DOCDIR) $(DESTDIR)$(ALERTDIR)

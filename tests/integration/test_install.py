@@ -35,9 +35,10 @@ def test_files_and_places(installed):
     files = below(installed)
     assert files == sorted([
         "etc/latido/latido.yaml",
-        "usr/bin/latido", *(f"usr/bin/{d}" for d in DAEMONS),
+        "usr/bin/latido", "usr/bin/latido-load", *(f"usr/bin/{d}" for d in DAEMONS),
         *(f"usr/lib/systemd/system/{d}.service" for d in DAEMONS),
         "usr/share/doc/latido/latido.yaml",
+        "usr/share/latido/alerts/latido.yaml", "usr/share/latido/alerts/node.yaml",
         "usr/share/bash-completion/completions/latido",
         *(f"usr/share/man/man{page[-1]}/{page}" for page in PAGES),
     ])
