@@ -122,6 +122,8 @@ export function draw(f: () => void): void {
 let columns: readonly string[] = COLUMNS;
 let sparkPoints = 60;
 let sparkStep = 5000;
+/** A row that the server no longer names goes when it was silent for so long. */
+const FORGET_MS = 3_600_000;
 let loading: Promise<void> | null = null;
 let reload: ReturnType<typeof setTimeout> | undefined;
 
@@ -156,7 +158,9 @@ function takeFleet(f: Fleet): void {
 		}
 		rows.set(n.source, new LiveRow(n, columns, points, sparkStep, f.spark_end_ms));
 	}
-	for (const source of rows.keys()) if (!seen.has(source)) rows.delete(source);
+	// A server that has just started does not know all of them yet; they are there again in a moment.
+	for (const r of rows.values())
+		if (!seen.has(r.source) && r.time < f.time_ms - FORGET_MS) rows.delete(r.source);
 	newestEvent.value = Math.max(newestEvent.value, ...f.nodes.map((n) => n.seen_ms));
 	fleetLoaded.value = true;
 	countAlerts();
