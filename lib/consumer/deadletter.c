@@ -12,6 +12,7 @@ struct lt_deadletter {
 	struct lt_bus_msg *msg;
 	enum lt_reason reason;
 	uint64_t token;
+	bool cut; /* the bus refused it whole */
 	char error[256];
 };
 
@@ -100,6 +101,8 @@ static void make_headers(struct headers *h, const char *comp, const struct lt_de
 	add_header(h, "__connect.errors.exception.message", letter->error);
 	add_header(h, "latido.reason", lt_reason_name(letter->reason));
 	add_header(h, "latido.topic", m->topic);
+	if (letter->cut)
+		add_header(h, "latido.truncated", "1");
 }
 
 static int publish(struct lt_deadletters *d, const struct lt_deadletter *letter, struct lt_err *err)
@@ -113,7 +116,7 @@ static int publish(struct lt_deadletters *d, const struct lt_deadletter *letter,
 		out.headers = h.h;
 		out.n_headers = h.n;
 		out.data = m->data;
-		out.size = m->size;
+		out.size = letter->cut ? LT_DEADLETTER_BODY_MAX : m->size;
 		out.content_type = m->content_type;
 	} else {
 		write_envelope(&d->envelope, d->comp, letter);
@@ -141,6 +144,14 @@ static void refused(
 		LT_S("err", err ? err->msg : ""));
 }
 
+/* Refused for its size, perhaps: its beginning is better than nothing. */
+static bool cut(struct lt_deadletter *letter, int code)
+{
+	if (code != LT_EDATA || letter->cut || letter->msg->size <= LT_DEADLETTER_BODY_MAX)
+		return false;
+	return letter->cut = true;
+}
+
 void lt_deadletters_send(struct lt_deadletters *d)
 {
 	while (d->waiting) {
@@ -151,6 +162,8 @@ void lt_deadletters_send(struct lt_deadletters *d)
 		rc = publish(d, letter, &err);
 		if (rc == LT_EFULL || rc == LT_ESTOPPED)
 			return; /* writable() comes */
+		if (cut(letter, rc))
+			continue;
 		d->waiting = letter->next;
 		if (!d->waiting)
 			d->waiting_tail = &d->waiting;
@@ -173,6 +186,13 @@ bool lt_deadletters_delivered(
 		if (letter->token != token)
 			continue;
 		*at = letter->next;
+		if (cut(letter, code)) {
+			letter->next = NULL;
+			*d->waiting_tail = letter;
+			d->waiting_tail = &letter->next;
+			lt_deadletters_send(d);
+			return true;
+		}
 		if (code < 0)
 			refused(d, letter, err);
 		else if (d->accepted)

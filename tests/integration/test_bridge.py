@@ -9,6 +9,7 @@ import base64
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 
@@ -30,11 +31,15 @@ EPOCH = 1763700000000000
 class World:
     """Servers, and programs that are killed."""
 
-    def __init__(self, broker, kafka, postgres, write_config, run_program, tmp_path):
-        self.broker, self.kafka, self.postgres = broker, kafka, postgres
+    def __init__(self, broker, kafka, postgres, database, write_config, run_program, tmp_path):
+        self.broker, self.kafka, self.postgres, self.database = broker, kafka, postgres, database
         self.write_config, self.run_program, self.tmp_path = write_config, run_program, tmp_path
         self.random = random.Random(7)
-        self.latido("topics", "create", "--partitions", "3", "--bus", kafka.url)
+        kafka.used += 1
+        self.topics = {"topic": f"t{kafka.used}.metrics", "deadletter_topic": f"t{kafka.used}.deadletter",
+                       "alerts_topic": f"t{kafka.used}.alerts", "session_timeout": "2s"}
+        self.kafka_config = write_config({"bus": {"url": kafka.url, "kafka": self.topics}}, "kafka.yaml")
+        self.latido("topics", "create", "--partitions", "3", "-c", self.kafka_config)
 
     def latido(self, *args, code=0):
         done = subprocess.run([os.path.join(BIN, "latido"), *args], capture_output=True, text=True, check=False,
@@ -44,8 +49,9 @@ class World:
 
     def bridge(self, name="bridge", ready=True, bus=None, **changes):
         config = self.write_config({
-            "bus": {"url": self.kafka.url, "backoff_base": "50ms", "backoff_cap": "500ms",
+            "bus": {"url": self.kafka.url, "backoff_base": "50ms", "backoff_cap": "500ms", "kafka": self.topics,
                     "mqtt": {"client_id": name, "keepalive": "2s", "connect_timeout": "2s"}, **(bus or {})},
+            "limits": {"max_bytes": "4MiB"},
             "bridge": {"admin": "127.0.0.1:0", "mqtt_url": self.broker.url, "inbox_dir": str(self.tmp_path / name),
                        **changes}})
         program = self.run_program("latido-bridge", config=config, label=name)
@@ -53,9 +59,8 @@ class World:
 
     def store(self):
         return self.run_program("latido-store", config=self.write_config({
-            "bus": {"url": self.kafka.url, "backoff_base": "50ms", "backoff_cap": "500ms",
-                    "kafka": {"session_timeout": "2s"}},
-            "postgres": {"dsn": self.postgres.dsn, "timeout": "10s"},
+            "bus": {"url": self.kafka.url, "backoff_base": "50ms", "backoff_cap": "500ms", "kafka": self.topics},
+            "postgres": {"dsn": self.database, "timeout": "10s"},
             "store": {"admin": "127.0.0.1:0", "batch": {"linger": "20ms"}}})).wait_ready()
 
     def agent(self, source="n1", interval="100ms"):
@@ -65,10 +70,9 @@ class World:
             "agent": {"source": source, "interval": interval, "admin": "127.0.0.1:0", "collectors": ["loadavg"],
                       "backlog_rate": 5000, "spool": {"dir": str(self.tmp_path / f"spool-{source}")}}})).wait_ready()
 
-    def dump(self, topic="latido.metrics"):
-        config = self.write_config({"bus": {"url": self.kafka.url}}, "dump.yaml")
-        done = subprocess.run([os.path.join(TOOLS, "kafka_dump"), config, topic], capture_output=True, text=True,
-                              check=True, timeout=SECONDS)
+    def dump(self, which="topic"):
+        done = subprocess.run([os.path.join(TOOLS, "kafka_dump"), self.kafka_config, self.topics[which]],
+                              capture_output=True, text=True, check=True, timeout=SECONDS)
         messages = [json.loads(line) for line in done.stdout.splitlines()]
         for m in messages:
             m["body"] = base64.b64decode(m["body"])
@@ -76,7 +80,7 @@ class World:
 
     def sql(self, query):
         try:
-            return self.postgres.sql(query)
+            return self.postgres.sql(query, re.search(r"dbname=(\w+)", self.database)[1])
         except servers.ServerError:
             return []
 
@@ -138,11 +142,18 @@ def kill(program):
     program.process.wait()
 
 
+@pytest.fixture(scope="module")
+def kafka(tmp_path_factory):
+    """One broker for the tests of this file; each has topics of its own."""
+    with Kafka(str(tmp_path_factory.mktemp("kafka"))) as server:
+        server.used = 0
+        yield server
+
+
 @pytest.fixture
-def world(servers_folder, write_config, run_program, tmp_path):
-    with servers.Mosquitto(servers_folder, persistence=False) as broker, Kafka(servers_folder) as kafka, \
-            servers.Postgres(servers_folder) as postgres:
-        yield World(broker, kafka, postgres, write_config, run_program, tmp_path)
+def world(kafka, servers_folder, shared_postgres, database, write_config, run_program, tmp_path):
+    with servers.Mosquitto(servers_folder, persistence=False) as broker:
+        yield World(broker, kafka, shared_postgres, database, write_config, run_program, tmp_path)
 
 
 def test_bytes_headers_keys_and_letters(world):
@@ -171,8 +182,8 @@ def test_bytes_headers_keys_and_letters(world):
     wait_until(lambda: client.json("latido/v1/nodes/n2/ack") == [{"epoch": EPOCH, "have": [[7, 7]]}], SECONDS, "ack")
     assert client.json(metrics_topic("n1").replace("metrics", "ack"))[-1] == {"epoch": EPOCH, "have": [[1, 1]]}
     assert not [t for t, _ in client.messages if t.split("/")[3] not in ("n1", "n2")]
-    wait_until(lambda: len(world.dump("latido.deadletter")) == 3, SECONDS, "dead letters")
-    for m in world.dump("latido.deadletter"):
+    wait_until(lambda: len(world.dump("deadletter_topic")) == 3, SECONDS, "dead letters")
+    for m in world.dump("deadletter_topic"):
         payload, reason = bad[m["headers"]["latido.topic"]]
         assert m["body"] == payload and m["headers"]["latido.reason"] == reason
         assert m["headers"]["__connect.errors.connector.name"] == "bridge"
@@ -309,6 +320,25 @@ def test_a_new_bridge_knows_what_kafka_has(world):
     assert len(world.dump()) == before and bridge.value("latido_bridge_delivered_total") == 0
     client.close()
     world.finish({"n1": world.agent()}, bridge)
+
+
+def test_what_kafka_refuses(world):
+    """Too large for the topic: a dead letter, cut, and its source need not send it again."""
+    bridge = world.bridge()
+    client = Client(world.broker, ["latido/v1/nodes/n1/ack"])
+    note = base64.b64encode(os.urandom(1_400_000)).decode()  # does not get smaller by compression
+    large = json.dumps({"source": "n1", "epoch": EPOCH, "seq": 1, "metrics": {"a": 1}, "note": note}).encode()
+    client.publish(metrics_topic("n1"), large)
+    client.publish(metrics_topic("n1"), event("n1", 2, [1.0], epoch=EPOCH))
+    wait_until(lambda: client.json("latido/v1/nodes/n1/ack")[-1:] == [{"epoch": EPOCH, "have": [[1, 2]]}], SECONDS,
+               "both are acknowledged")
+    assert bridge.value("latido_bridge_refused_total") == 1 and len(world.dump()) == 1
+    letter, = world.dump("deadletter_topic")
+    assert letter["body"] == large[:512 * 1024]
+    assert letter["headers"]["latido.truncated"] == "1" and letter["headers"]["latido.topic"] == metrics_topic("n1")
+    assert "left out" in world.latido("deadletter", "replay", "-c", world.kafka_config, "--all", code=1).stderr
+    bridge.terminate()
+    client.close()
 
 
 def epoch_of(world, source):
