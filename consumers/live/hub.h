@@ -62,8 +62,9 @@ struct hub_source {
 	size_t n_streams;
 	float spark[COLS][SPARK_POINTS];
 	uint16_t beats[SPARK_POINTS];
-	int64_t spark_slot; /* number of the newest step since 1970; 0 = none */
-	char *labels;       /* JSON members "a":"b",... that PostgreSQL has; NULL = none */
+	int64_t spark_slot;  /* number of the newest step since 1970; 0 = none */
+	int64_t spark_first; /* of the oldest that is known of */
+	char *labels;        /* JSON members "a":"b",... that PostgreSQL has; NULL = none */
 	int64_t warm_until_ns;
 	uint64_t warm_since; /* node frames are complete from this id on; 0 = cold */
 	unsigned watchers;

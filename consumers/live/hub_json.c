@@ -160,7 +160,7 @@ static void put_spark(struct lt_buf *b, const struct hub_source *s, unsigned col
 		/* One less than planned is only where the steps are cut. */
 		bool few = interval && interval < SPARK_STEP_MS &&
 			   got + 1 < SPARK_STEP_MS / interval && k < now;
-		bool due = !interval || interval <= SPARK_STEP_MS;
+		bool due = interval && interval <= SPARK_STEP_MS && k >= s->spark_first;
 
 		lt_buf_char(b, got                               ? (few ? 'w' : 'l')
 			       : !s->has_row || !due || k == now ? '-'

@@ -26,6 +26,8 @@ void hub_spark_add(struct hub_source *s, int64_t time_ms)
 
 	if (slot <= 0 || slot <= s->spark_slot - SPARK_POINTS)
 		return;
+	if (!s->spark_first || slot < s->spark_first)
+		s->spark_first = slot;
 	if (slot - s->spark_slot >= SPARK_POINTS) {
 		hub_spark_init(s);
 		for (size_t k = 0; k < SPARK_POINTS; k++)
