@@ -70,6 +70,7 @@ struct lt_notifier {
 	bool cleared; /* while that was under way */
 	bool failing;
 	bool stopping;
+	bool ended; /* the thread has nothing more to do */
 	int64_t stop_at_ns;
 	atomic_bool abort;
 	/* the thread's own */

@@ -170,6 +170,8 @@ void *notify_worker(void *arg)
 		pthread_mutex_lock(&n->lock);
 	}
 	put_back(n);
+	n->ended = true;
+	pthread_cond_broadcast(&n->wake);
 	pthread_mutex_unlock(&n->lock);
 	http_close(n->http);
 	return NULL;
