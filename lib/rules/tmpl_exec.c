@@ -246,15 +246,15 @@ static char type_of_arg(const struct tmpl_func *f, size_t i)
 }
 
 /* and, or: what comes behind the answer is not evaluated. */
-static bool short_circuit(struct tmpl_run *r, const struct tnode *cmd, struct tval dot,
+static bool short_circuit(struct tmpl_run *r, const struct tnode *word, size_t n, struct tval dot,
 	const struct tval *last, struct tval *out)
 {
-	const char *name = cmd->child->text;
+	const char *name = word->text;
 	bool until = !strcmp(name, "or");
 
 	if (!until && strcmp(name, "and"))
 		return false;
-	for (const struct tnode *a = cmd->child->next; a; a = a->next) {
+	for (const struct tnode *a = word->next; n; a = a->next, n--) {
 		*out = eval_word(r, a, dot);
 		if (r->failed || tmpl_truth(out) == until)
 			return true;
@@ -282,23 +282,26 @@ static void own_failure(struct tmpl_run *r, const struct tmpl_func *f, const str
 	r->at = cmd;
 }
 
-static struct tval call(
-	struct tmpl_run *r, const struct tnode *cmd, struct tval dot, const struct tval *last)
+/*
+ * A function with the @n words behind its name, and what was piped into it.
+ * @whole: what is named when the function itself fails.
+ */
+static struct tval call(struct tmpl_run *r, const struct tnode *whole, const struct tnode *name,
+	size_t n, struct tval dot, const struct tval *last)
 {
-	const struct tnode *name = cmd->child;
 	const struct tmpl_func *f = name->func;
-	size_t n = cmd->n - 1 + (last ? 1 : 0), i = 0;
+	size_t n_args = n + (last ? 1 : 0), i = 0;
 	struct tval *args, out = nil;
 
 	r->at = name;
-	if ((int)n < f->min || (f->max >= 0 && (int)n > f->max)) {
-		wrong_number(r, f, name, n);
+	if ((int)n_args < f->min || (f->max >= 0 && (int)n_args > f->max)) {
+		wrong_number(r, f, name, n_args);
 		return nil;
 	}
-	if (short_circuit(r, cmd, dot, last, &out))
+	if (short_circuit(r, name, n, dot, last, &out))
 		return out;
-	args = lt_arena_alloc(r->arena, (n + 1) * sizeof(*args));
-	for (const struct tnode *a = name->next; a; a = a->next) {
+	args = lt_arena_alloc(r->arena, (n_args + 1) * sizeof(*args));
+	for (const struct tnode *a = name->next; i < n; a = a->next) {
 		args[i] = eval_word(r, a, dot);
 		if (r->failed || !check_type(r, type_of_arg(f, i), a, &args[i]))
 			return nil;
@@ -309,16 +312,15 @@ static struct tval call(
 		if (!check_type(r, type_of_arg(f, i), NULL, last))
 			return nil;
 	}
-	out = f->fn(r, args, n);
+	out = f->fn(r, args, n_args);
 	if (r->failed && r->why.data && r->why.data[0] == TMPL_OWN[0])
-		own_failure(r, f, cmd);
+		own_failure(r, f, whole);
 	return out;
 }
 
 /* A single word as an argument. */
 static struct tval eval_word(struct tmpl_run *r, const struct tnode *n, struct tval dot)
 {
-	struct tnode alone;
 	struct tmpl_var *var;
 
 	if (!may_go_on(r, n))
@@ -349,16 +351,7 @@ static struct tval eval_word(struct tmpl_run *r, const struct tnode *n, struct t
 	case TN_PIPE:
 		return eval_pipe(r, n, dot);
 	case TN_IDENT:
-		alone = *n;
-		alone.next = NULL;
-		return call(r,
-			&(struct tnode){.kind = TN_COMMAND,
-				.pos = n->pos,
-				.start = n->start,
-				.end = n->end,
-				.child = &alone,
-				.n = 1},
-			dot, NULL);
+		return call(r, n, n, 0, dot, NULL);
 	default:
 		return nil;
 	}
@@ -371,7 +364,7 @@ static struct tval eval_command(
 	struct lt_buf b = {0};
 
 	if (first->kind == TN_IDENT)
-		return may_go_on(r, cmd) ? call(r, cmd, dot, last) : nil;
+		return may_go_on(r, cmd) ? call(r, cmd, first, cmd->n - 1, dot, last) : nil;
 	if (cmd->n > 1 || last) {
 		if (first->kind == TN_FIELD || first->kind == TN_CHAIN ||
 			(first->kind == TN_VAR && first->n_fields))
@@ -387,10 +380,10 @@ static struct tval eval_command(
 	return eval_word(r, first, dot);
 }
 
-static struct tval eval_pipe(struct tmpl_run *r, const struct tnode *pipe, struct tval dot)
+/* The value of a pipeline, whatever takes it. */
+static struct tval eval_commands(struct tmpl_run *r, const struct tnode *pipe, struct tval dot)
 {
 	struct tval v = nil;
-	struct tmpl_var *var;
 	bool first = true;
 
 	r->at = pipe;
@@ -401,6 +394,14 @@ static struct tval eval_pipe(struct tmpl_run *r, const struct tnode *pipe, struc
 		first = false;
 	}
 	r->depth--;
+	return v;
+}
+
+static struct tval eval_pipe(struct tmpl_run *r, const struct tnode *pipe, struct tval dot)
+{
+	struct tval v = eval_commands(r, pipe, dot);
+	struct tmpl_var *var;
+
 	for (size_t i = 0; i < pipe->n_decl && !r->failed; i++) {
 		var = pipe->assign ? find_var(r, pipe->decl[i]) : NULL;
 		if (var)
@@ -443,14 +444,12 @@ static enum flow walk_item(struct tmpl_run *r, const struct tnode *n, struct tva
 
 static enum flow walk_range(struct tmpl_run *r, const struct tnode *n, struct tval dot)
 {
-	struct tnode plain = *n->pipe;
 	enum flow flow = FLOW_NEXT;
 	struct tval v, key, item;
 	size_t count = 0;
 
 	/* its variables take the items, not the pipeline's value */
-	plain.n_decl = 0;
-	v = eval_pipe(r, &plain, dot);
+	v = eval_commands(r, n->pipe, dot);
 	if (r->failed)
 		return FLOW_STOP;
 	if (v.kind == TV_VECTOR) {

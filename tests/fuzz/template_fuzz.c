@@ -22,24 +22,24 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	struct {
-		struct tmap m;
-		struct tmap_entry e[2];
-	} labels = {.m = {2}, .e = {{"a", {0}}, {"b", {0}}}};
-	struct tmpl_env env = {.labels = &labels.m, .external_url = "http://x", .value = 1234.5};
+	struct tmpl_env env = {.external_url = "http://x", .value = 1234.5};
 	struct lt_buf out = {0}, why = {0};
 	struct lt_arena arena = {0};
 	struct tmap none = {0};
 	struct lt_err err = {0};
+	struct tmap *labels;
 	struct tmpl *t;
 	size_t at;
 
-	labels.e[0].v = (struct tval){.kind = TV_STRING, .s = "x y", .len = 3};
-	labels.e[1].v = (struct tval){.kind = TV_STRING, .s = "\xc3\xa9:80", .len = 5};
+	labels = lt_arena_alloc(&arena, sizeof(*labels) + 2 * sizeof(labels->e[0]));
+	labels->n = 2;
+	labels->e[0] = (struct tmap_entry){"a", {.kind = TV_STRING, .s = "x y", .len = 3}};
+	labels->e[1] = (struct tmap_entry){"b", {.kind = TV_STRING, .s = "\xc3\xa9:80", .len = 5}};
+	env.labels = labels;
 	env.external_labels = &none;
 	env.query = no_query;
 	if (memchr(data, '\0', size) || !lt_utf8_valid((const char *)data, size))
-		return 0;
+		size = 0;
 	if (tmpl_parse(&arena, "__alert_x", (const char *)data, size, &t, &at, &err)) {
 		if (at > size || !err.msg[0])
 			abort();
