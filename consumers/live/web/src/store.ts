@@ -273,6 +273,8 @@ export function watch(source: string, f: NodeListener, resync: () => void): () =
 }
 
 let booted = 0;
+let again: ReturnType<typeof setTimeout> | undefined;
+const AGAIN_MS = 2500;
 let counted = 0;
 
 export function receive(m: FeedMessage): void {
@@ -281,11 +283,15 @@ export function receive(m: FeedMessage): void {
 			connection.value = "live";
 			reconnects.value = m.reconnects;
 			learnClock(m.time_ms, Date.now());
+			if (m.resumed) break;
 			// The first one comes beside the first answer, which has everything.
-			if (!m.resumed && Date.now() - booted > 2000) {
+			if (Date.now() - booted > 2000) {
 				loadFleet();
 				for (const f of resyncs) f();
 			}
+			// A server that has just started may have answered while it was still reading.
+			clearTimeout(again);
+			again = setTimeout(loadFleet, AGAIN_MS);
 			break;
 		case "down":
 			connection.value = "down";
