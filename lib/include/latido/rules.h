@@ -182,7 +182,8 @@ struct lt_rules_sink {
 	/**
 	 * @append: a sample of a recording rule, of ALERTS or ALERTS_FOR_STATE; also staleness
 	 * markers of series that vanished. Must be found by the next rule's evaluation. Return:
-	 * false when the storage refuses it as out of order: it is then not counted as there.
+	 * false when the storage refuses it as out of order: it is then not counted as there,
+	 * and the rule is unhealthy until its next evaluation.
 	 */
 	bool (*append)(void *ctx, const struct lt_labels *labels, int64_t t_ms, double v);
 	/** @event: an alert's state changed; each one once, with its id (lt_alert_id()) */
