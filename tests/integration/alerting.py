@@ -16,11 +16,13 @@ SECONDS = pipeline.SECONDS
 class Webhook:
     """An HTTP server that keeps what is posted to it: (id, state, body, headers), in order.
 
-    answer: the status of the next answers; a callable is asked with the parsed body.
+    answer: the status of the next answers; a callable is asked with the parsed body. It does as the
+    man page tells receivers: a message whose Idempotency-Key it has taken is answered and not taken
+    again (repeated: those of a sender that was killed between our answer and its note of it).
     """
 
     def __init__(self):
-        self.calls, self.refused = [], []
+        self.calls, self.refused, self.repeated = [], [], []
         self.answer = 200
         self.lock = threading.Lock()
         receiver = self
@@ -34,6 +36,8 @@ class Webhook:
                 with receiver.lock:
                     answer = receiver.answer(body) if callable(receiver.answer) else receiver.answer
                     kept = receiver.calls if answer < 300 else receiver.refused
+                    if answer < 300 and self.headers["Idempotency-Key"] in [c[0] for c in receiver.calls]:
+                        kept = receiver.repeated
                     kept.append((body["id"], body["data"]["state"], body, dict(self.headers), raw))
                 self.send_response(answer)
                 self.send_header("Content-Length", "0")
