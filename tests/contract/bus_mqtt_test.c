@@ -18,6 +18,7 @@
 
 #include <cmocka.h>
 
+#include "../../lib/bus/bus_int.h"
 #include "../support/bus_fixture.h"
 #include "../support/relay.h"
 
@@ -320,6 +321,40 @@ static void broker_dies_under_load(void **state)
 	peer_close(&pub);
 }
 
+static bool was_silent(void *arg)
+{
+	const uint64_t *before = arg;
+
+	return lt_counter_get(&lt_bus_stats.silent) >= *before + 2;
+}
+
+/* The connection is made anew, again and again; the session, and what comes, is not touched. */
+static void silence(void **state)
+{
+	struct peer sub, pub;
+	uint64_t before;
+	char text[16];
+
+	(void)state;
+	start_peer(&sub, "sub");
+	sub.conf.mqtt.silence_ms = 20;
+	peer_open(&sub, (const char *[]){"latido/v1/nodes/+/metrics", NULL}, true, false);
+	open_peer(&pub, "pub", NULL, false);
+	peers_up(&sub, &pub);
+	for (int i = 0; i < 20; i++) {
+		before = lt_counter_get(&lt_bus_stats.silent);
+		if (i % 7 == 3)
+			spin(sub.loop, was_silent, &before);
+		snprintf(text, sizeof(text), "%d", i);
+		peer_publish_text(&pub, "latido/v1/nodes/w/metrics", text);
+		peer_wait_got(&sub, (size_t)i + 1);
+		assert_string_equal(sub.got[i].data, text);
+	}
+	assert_int_equal(sub.n_down, 0);
+	peer_close(&sub);
+	peer_close(&pub);
+}
+
 #define T(fn) cmocka_unit_test_setup_teardown(fn, fixture_setup, fixture_teardown)
 
 int main(int argc, char **argv)
@@ -336,6 +371,7 @@ int main(int argc, char **argv)
 		T(client_certificate),
 		T(limits_of_the_broker),
 		T(broker_dies_under_load),
+		T(silence),
 	};
 	int failed;
 
