@@ -204,7 +204,7 @@ def test_tap_asks_redis_for_announced_shapes(mosquitto, redis, client, monkeypat
 
 
 def test_tap_time_out(tap):
-    t = tap("-W", "0.2")
+    t = tap("-W", "3")
     assert t.end(27)[0] == ""
 
 
