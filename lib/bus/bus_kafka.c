@@ -2,6 +2,7 @@
 /* The life of a Kafka bus and its connection state; messages are in _in.c and _out.c. */
 #include "bus_kafka.h"
 
+#include <openssl/crypto.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -282,12 +283,23 @@ static void choose_needed(struct kf *k)
 		add_log(p->logs, &p->n_logs, k->logs[i]);
 }
 
+/*
+ * A consumer that was never assigned anything is left alone at the end, see kf_in_fini(), and its
+ * threads may hold a TLS connection when the process ends: OpenSSL must not tidy up under them.
+ */
+static pthread_once_t openssl_once = PTHREAD_ONCE_INIT;
+static void keep_openssl(void)
+{
+	OPENSSL_init_crypto(OPENSSL_INIT_NO_ATEXIT, NULL);
+}
+
 static int kf_init(struct lt_bus *b, const struct lt_bus_options *opt, struct lt_err *err)
 {
 	struct kf *k = kf_of(b);
 	const struct lt_bus_conf *c = b->conf;
 	const char *comp = opt->comp ? opt->comp : "client";
 
+	pthread_once(&openssl_once, keep_openssl);
 	k->waker.fd = -1;
 	k->again_end = &k->again;
 	k->want_readable = true;
