@@ -146,7 +146,7 @@ static void put_url(const struct lt_rules *r, const struct lt_alert *a, struct l
 		return;
 	while (len && r->opts.external_url[len - 1] == '/')
 		len--;
-	lt_buf_printf(&url, "%.*s/#alert=%016llx", (int)len, r->opts.external_url,
+	lt_buf_printf(&url, "%.*s/alerts/%016llx", (int)len, r->opts.external_url,
 		(unsigned long long)a->fingerprint);
 	lt_buf_str(out, ",\"generatorURL\":");
 	lt_buf_json_str(out, url.data, url.len);
@@ -171,6 +171,21 @@ static const char *state_name(const struct lt_alert *a)
 	return names[a->state];
 }
 
+/* What the rule asks for, and for how many seconds; nothing of a rule that is gone. */
+static void put_condition(const struct lt_rule *rule, struct lt_buf *out)
+{
+	if (!rule)
+		return;
+	lt_buf_str(out, ",\"expr\":");
+	put_str(out, rule->expr_text);
+	lt_buf_str(out, ",\"for\":");
+	lt_buf_double(out, (double)rule->for_ms / 1000);
+	if (rule->keep_firing_ms) {
+		lt_buf_str(out, ",\"keepFiringFor\":");
+		lt_buf_double(out, (double)rule->keep_firing_ms / 1000);
+	}
+}
+
 static void put_event(
 	const struct lt_rules *r, const struct lt_alert *a, const char *state, struct lt_buf *out)
 {
@@ -191,6 +206,7 @@ static void put_event(
 	lt_buf_str(out, ",\"name\":");
 	put_str(out, a->rule_name);
 	lt_buf_char(out, '}');
+	put_condition(a->rule, out);
 	if (*source) {
 		lt_buf_str(out, ",\"source\":");
 		put_str(out, source);

@@ -201,12 +201,14 @@ def test_a_restart_keeps_for_and_repeats_nothing(site, webhook):
     alert = s.start()
     s.send("n1", temp=60.0)
     before = s.wait_state("HotForLong/n1", "pending")
+    assert (before["expr"], before["for"]) == ("temp > 50", 4)  # what the live view's page shows
     s.wait_state("Hot/n1", "firing")
     wait_until(lambda: len(webhook.states()) == 1, SECONDS, "Hot was told")
     alert.kill()
     alert.start().wait_ready()
     after = s.wait_state("HotForLong/n1", "firing")
     assert after["activeAt"] == before["activeAt"]
+    assert (after["expr"], after["for"]) == (before["expr"], before["for"])
     alert.terminate()
     assert sorted(webhook.states()) == [("Hot", "n1", "firing"), ("HotForLong", "n1", "firing")]
 

@@ -299,6 +299,7 @@ static void texts(void **state)
 		"\"annotations\":{\"v\":\"9\"},\"activeAt\":\"2023-11-14T22:13:20.000Z\","
 		"\"startsAt\":\"2023-11-14T22:13:20.000Z\",\"endsAt\":\"2023-11-14T22:17:20.000Z\","
 		"\"value\":9,\"rule\":{\"file\":\"test.yml\",\"group\":\"g\",\"name\":\"A\"},"
+		"\"expr\":\"x > 5\",\"for\":0,"
 		"\"externalLabels\":[\"zone\"],\"sentAt\":\"2023-11-14T22:13:20.000Z\"}]");
 	lt_buf_fini(&b);
 }
