@@ -20,9 +20,6 @@ static const struct lt_stat stat_table[] = {
 	{"latido_bus_pauses_total", LT_STAT_COUNTER, NULL,
 		"Times reading stopped because bus.queue_bytes was reached.", &lt_bus_stats.paused,
 		NULL},
-	{"latido_bus_silences_total", LT_STAT_COUNTER, NULL,
-		"Sessions opened anew because nothing had come for bus.mqtt.silence.",
-		&lt_bus_stats.silent, NULL},
 	{"latido_bus_foreign_messages_total", LT_STAT_COUNTER, NULL,
 		"Messages dropped because only a subscription of an earlier configuration asked "
 		"for them.",

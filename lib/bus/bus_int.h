@@ -19,7 +19,6 @@ struct lt_bus_stats {
 	struct lt_counter connected; /* times a bus was up again, or for the first time */
 	struct lt_counter failed;    /* connections lost or not made */
 	struct lt_counter paused;    /* times bus.queue_bytes was reached */
-	struct lt_counter silent;    /* sessions opened anew because nothing came */
 	struct lt_counter foreign;   /* received by a subscription that nobody asked for any more */
 	struct lt_counter delivered; /* publishes that the broker has */
 	struct lt_counter refused;   /* publishes that it refused for good */

@@ -6,7 +6,6 @@
 #include <string.h>
 
 #include "latido/clock.h"
-#include "latido/log.h"
 
 /* The largest payload of an MQTT packet, less what may stand before it. */
 #define PAYLOAD_MAX_BYTES (268435455u - 3 * 65536u)
@@ -14,8 +13,6 @@
 #define STABLE_NS         (5 * LT_NS_PER_S)
 /* A connection that the broker closed when it was this young may have been taken over. */
 #define YOUNG_NS          (30 * LT_NS_PER_S)
-/* bus.mqtt.silence doubles up to this while nothing comes. */
-#define SILENCE_MAX_NS    (600 * LT_NS_PER_S)
 /* lt_bus_free(): how long to wait for outstanding answers, and for everything. */
 #define FREE_ACKS_NS      (800 * LT_NS_PER_MS)
 #define FREE_ALL_NS       (1800 * LT_NS_PER_MS)
@@ -49,8 +46,6 @@ struct lt_mq_client {
 	bool subscribed; /* and it was granted */
 	unsigned gen;    /* of the current link; events of others are stale */
 	int64_t up_ns;
-	int64_t silence_ns; /* the present limit; 0 = none */
-	uint64_t seen;      /* messages that had come when it began */
 	struct lt_timer timer;
 	struct lt_backoff backoff;
 	struct lt_takeovers takeovers;
@@ -173,6 +168,10 @@ static void client_failed(struct lt_mq_client *c, const struct lt_err *err)
 	client_close(c);
 	if (c->state == LT_MQ_UP && lt_mono_ns() - c->up_ns >= STABLE_NS)
 		lt_backoff_reset(&c->backoff);
+	/* A broker that came back empty may have made us a session whose CONNACK was lost: the next
+	 * one then says that there is a session, and it has no subscription. */
+	if (c->state == LT_MQ_CONNECTING)
+		c->subscribed = false;
 	c->state = LT_MQ_WAIT;
 	c->due = false;
 	c->broken = true;
@@ -180,43 +179,12 @@ static void client_failed(struct lt_mq_client *c, const struct lt_err *err)
 	report_error(c->bus, err);
 }
 
-/*
- * Mosquitto 2.0.11 can lose count of what is on its way to a session that it resumes, and then sends
- * nothing more, while the connection stands and pings are answered (its issue 2362; mended in
- * 2.0.13). A new connection sets the count right, and costs an idle consumer next to nothing.
- */
-static void check_silence(struct lt_mq_client *c)
-{
-	struct lt_mq_core *core = c->bus->core;
-	const int64_t first_ns = c->bus->base.conf->mqtt.silence_ms * LT_NS_PER_MS;
-	uint64_t seen;
-
-	pthread_mutex_lock(&core->lock);
-	seen = core->in.n_pushed;
-	pthread_mutex_unlock(&core->lock);
-	if (seen != c->seen) {
-		c->seen = seen;
-		c->silence_ns = first_ns;
-		lt_timer_start_ns(&c->timer, c->silence_ns);
-		return;
-	}
-	c->silence_ns *= 2;
-	if (c->silence_ns > SILENCE_MAX_NS)
-		c->silence_ns = first_ns > SILENCE_MAX_NS ? first_ns : SILENCE_MAX_NS;
-	lt_counter_add(&lt_bus_stats.silent, 1);
-	lt_log(LT_DEBUG, "mqtt_silent", LT_S("client", c->w->client_id));
-	client_close(c);
-	client_connect(c); /* as soon as that is closed */
-}
-
 static void client_timer(void *arg)
 {
 	struct lt_mq_client *c = arg;
 	struct lt_err err;
 
-	if (c->state == LT_MQ_UP) {
-		check_silence(c);
-	} else if (c->state == LT_MQ_WAIT) {
+	if (c->state == LT_MQ_WAIT) {
 		client_connect(c);
 	} else if (c->state == LT_MQ_CONNECTING || c->state == LT_MQ_SUBSCRIBING) {
 		lt_fail(&err, LT_ETIMEOUT, LT_CLS_RETRY, "mqtt.connect",
@@ -239,15 +207,26 @@ static void client_up(struct lt_mq_client *c)
 	c->up_ns = lt_mono_ns();
 	if (c->role == LT_MQ_RX)
 		c->subscribed = true;
-	if (c->role == LT_MQ_RX && !c->w->clean_start && c->bus->base.conf->mqtt.silence_ms) {
-		if (!c->silence_ns)
-			c->silence_ns = c->bus->base.conf->mqtt.silence_ms * LT_NS_PER_MS;
-		lt_timer_start_ns(&c->timer, c->silence_ns);
-	}
 	report_up(c->bus, lost_session);
 }
 
 /* ---- publishing ---- */
+
+static size_t varint_bytes(size_t n)
+{
+	return n < 128 ? 1 : n < 16384 ? 2 : n < 2097152 ? 3 : 4;
+}
+
+/* Size of the PUBLISH packet; the payload format indicator is always counted. */
+static size_t packet_bytes(const struct lt_bus_out *m)
+{
+	size_t props =
+		2 + (m->content_type ? 3 + strlen(m->content_type) : 0) + (m->expiry_s ? 5 : 0);
+	size_t n = 2 + strlen(m->topic) + (m->at_most_once ? 0 : 2) + varint_bytes(props) + props +
+		   m->size;
+
+	return 1 + varint_bytes(n) + n;
+}
 
 static int check_size(const struct lt_mq_bus *b, const struct lt_bus_out *m, struct lt_err *err)
 {
@@ -256,7 +235,7 @@ static int check_size(const struct lt_mq_bus *b, const struct lt_bus_out *m, str
 	if (m->size > PAYLOAD_MAX_BYTES)
 		return lt_fail(err, LT_EDATA, LT_CLS_POISON, "mqtt.publish",
 			"a message of %zu bytes is too large for MQTT", m->size);
-	bytes = lt_mq_packet_bytes(m);
+	bytes = packet_bytes(m);
 	if (b->max_packet && bytes > b->max_packet)
 		return lt_fail(err, LT_EDATA, LT_CLS_POISON, "mqtt.publish",
 			"a message of %zu bytes to '%.100s' is larger than the broker takes (%u "
@@ -487,6 +466,19 @@ static void dispatch(void *arg)
 
 /* ---- lt_bus_ops ---- */
 
+/*
+ * paho 1.3.12 sends every MQTT connection through the HTTP proxy of the environment, which no
+ * broker on the local network survives and no option turns off.
+ */
+static pthread_once_t proxy_once = PTHREAD_ONCE_INIT;
+static void forget_proxy(void)
+{
+	if (getenv("http_proxy"))
+		unsetenv("http_proxy");
+	if (getenv("https_proxy"))
+		unsetenv("https_proxy");
+}
+
 static int lt_mq_init(struct lt_bus *base, const struct lt_bus_options *opt, struct lt_err *err)
 {
 	struct lt_mq_bus *b = lt_mq_of(base);
@@ -495,6 +487,7 @@ static int lt_mq_init(struct lt_bus *base, const struct lt_bus_options *opt, str
 
 	if (rc < 0)
 		return rc;
+	pthread_once(&proxy_once, forget_proxy);
 	b->core = lt_mq_core_new(base->conf, &url, opt);
 	rc = lt_waker_init(&b->core->waker, base->loop, dispatch, b, err);
 	if (rc < 0)

@@ -147,8 +147,6 @@ struct lt_mq_core {
 /** lt_mq_core_new() - copies what the workers need of @conf, which may be gone before them. */
 struct lt_mq_core *lt_mq_core_new(const struct lt_bus_conf *conf, const struct lt_bus_url *url,
 	const struct lt_bus_options *opt);
-/** lt_mq_packet_bytes() - of the PUBLISH; the payload format indicator is always counted. */
-size_t lt_mq_packet_bytes(const struct lt_bus_out *m);
 /** lt_mq_core_put() - drop one reference; called without the lock. */
 void lt_mq_core_put(struct lt_mq_core *core);
 /** lt_mq_post() - queue a copy of an event for the loop and wake it; takes the lock. */

@@ -55,40 +55,11 @@ static void init_worker(struct lt_mq_core *core, enum lt_mq_role role,
 	init_cond(&w->work);
 }
 
-/*
- * paho 1.3.12 sends every MQTT connection through the HTTP proxy of the environment, which no
- * broker on the local network survives and no option turns off.
- */
-static pthread_once_t proxy_once = PTHREAD_ONCE_INIT;
-static void forget_proxy(void)
-{
-	if (getenv("http_proxy"))
-		unsetenv("http_proxy");
-	if (getenv("https_proxy"))
-		unsetenv("https_proxy");
-}
-
-static size_t varint_bytes(size_t n)
-{
-	return n < 128 ? 1 : n < 16384 ? 2 : n < 2097152 ? 3 : 4;
-}
-
-size_t lt_mq_packet_bytes(const struct lt_bus_out *m)
-{
-	size_t props =
-		2 + (m->content_type ? 3 + strlen(m->content_type) : 0) + (m->expiry_s ? 5 : 0);
-	size_t n = 2 + strlen(m->topic) + (m->at_most_once ? 0 : 2) + varint_bytes(props) + props +
-		   m->size;
-
-	return 1 + varint_bytes(n) + n;
-}
-
 struct lt_mq_core *lt_mq_core_new(const struct lt_bus_conf *conf, const struct lt_bus_url *url,
 	const struct lt_bus_options *opt)
 {
 	struct lt_mq_core *c = lt_calloc(1, sizeof(*c));
 
-	pthread_once(&proxy_once, forget_proxy);
 	c->refs = 1;
 	c->tls = strcmp(url->scheme, "mqtts") == 0;
 	c->host = lt_strdup(url->host);

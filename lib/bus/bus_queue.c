@@ -66,7 +66,6 @@ bool lt_inq_push(struct lt_inq *q, struct lt_in *in)
 	in->next_waiting = NULL;
 	*q->waiting_end = in;
 	q->waiting_end = &in->next_waiting;
-	q->n_pushed++;
 	q->held_bytes += in->cost_bytes;
 	if (q->held_bytes > q->peak_bytes)
 		q->peak_bytes = q->held_bytes;

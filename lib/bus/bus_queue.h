@@ -26,7 +26,6 @@ struct lt_inq {
 	struct lt_in *waiting, **waiting_end;
 	size_t held_bytes; /* of all */
 	size_t peak_bytes;
-	uint64_t n_pushed;  /* ever */
 	bool want_readable; /* poll found nothing: the next message is to be announced */
 	bool readable;      /* to be announced */
 };

@@ -52,10 +52,6 @@ static const struct lt_conf_key keys[] = {
 		.max = 5 * MINUTE,
 		.help = "A connection that is not established by then is given up and tried "
 			"again."),
-	KEY(DURATION, "mqtt.silence", mqtt.silence_ms, "30s", .min = 0, .max = DAY,
-		.help = "A consumer that has received nothing for so long connects anew, with its "
-			"session, and waits twice as long the next time. Mosquitto before 2.0.13 "
-			"sometimes sends nothing more on a session that it has resumed. 0: never."),
 	KEY(INT, "mqtt.max_inflight", mqtt.max_inflight, "1000", .min = 1, .max = 65535,
 		.help = "Messages published and not yet acknowledged by the broker."),
 	KEY(STRING, "kafka.topic", kafka.topic, "latido.metrics", .min = 1, .max = 249,

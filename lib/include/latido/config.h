@@ -31,7 +31,6 @@ struct lt_bus_conf {
 		int64_t keepalive_ms;
 		int64_t session_expiry_ms;
 		int64_t connect_timeout_ms;
-		int64_t silence_ms;   /* of a durable session, then it is opened anew; 0 = never */
 		int64_t max_inflight; /* publishes not yet acknowledged */
 	} mqtt;
 	struct {
