@@ -20,6 +20,13 @@ static const struct lt_conf_key keys[] = {
 	KEY(SIZE, "queue_bytes", queue_bytes, "64MiB", .min = MIB, .max = 16 * GIB,
 		.help = "Messages that were received and are not yet stored may take so much "
 			"memory; then no more is read from the broker, which keeps them."),
+	KEY(DURATION, "self_interval", self_interval_ms, "0", .min = 0, .max = HOUR,
+		.help = "How often latido-store, latido-hot and latido-alert publish what they "
+			"show "
+			"on /metrics, histograms excepted, as the source PROGRAM.HOSTNAME "
+			"(store.db1): the default alert rules about the pipeline itself need it, "
+			"for "
+			"example 10s. 0: never."),
 	KEY(STRING, "mqtt.client_id", mqtt.client_id, "", .max = 256,
 		.help = "Name of the session at the broker; two clients with the same one throw "
 			"each other out. Empty: latido-PROGRAM-HOSTNAME."),

@@ -402,6 +402,7 @@ static void on_state(void *arg, bool connected, bool resumed, const struct lt_er
 			err && err->cls == LT_CLS_CONFIG ? LT_ERROR : LT_WARN, "bus_unavailable",
 			LT_S("url", c->opt.conf->bus.url), LT_S("err", err ? err->msg : NULL));
 	}
+	lt_self_connected(c->self, connected);
 	if (c->opt.bus_state)
 		c->opt.bus_state(c->opt.arg, connected, resumed);
 }
@@ -417,6 +418,7 @@ static void on_writable(void *arg)
 
 	lt_deadletters_send(&c->letters);
 	lt_outbox_flush(c->outbox, false);
+	lt_self_writable(c->self);
 	if (c->opt.writable)
 		c->opt.writable(c->opt.arg);
 }
@@ -517,6 +519,7 @@ struct lt_consumer *lt_consumer_new(
 		c->sink->outbox = NULL; /* who published there has the bus's word */
 	lt_outbox_stats(c->outbox);
 	lt_consumer_figures_add(c->shapes);
+	c->self = lt_self_new(opt->comp, conf, c->bus, loop);
 	return c;
 fail:
 	lt_consumer_free(c);
@@ -540,6 +543,7 @@ void lt_consumer_drain(struct lt_consumer *c)
 {
 	c->draining = true;
 	lt_timer_start_ns(&c->drain_limit, c->opt.drain_timeout_ms * LT_NS_PER_MS);
+	lt_self_stop(c->self);
 	lt_bus_stop_reading(c->bus);
 	pump(c);
 }
@@ -568,6 +572,7 @@ void lt_consumer_free(struct lt_consumer *c)
 	lt_fill_fini(&c->fills[1], c->bus);
 	if (c->outbox)
 		lt_outbox_bus(c->outbox, NULL);
+	lt_self_free(c->self);
 	lt_bus_free(c->bus);
 	if (c->sink)
 		c->sink->ops->fini(c->sink);

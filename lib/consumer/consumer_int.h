@@ -10,6 +10,7 @@
 #include "latido/log.h"
 #include "latido/outbox.h"
 #include "parking.h"
+#include "self.h"
 #include "sink_thread.h"
 #include "spans.h"
 
@@ -39,6 +40,7 @@ struct lt_consumer {
 	struct lt_spans unplaced; /* assigned, position not known yet */
 	struct lt_spans asked;    /* of the POSITIONS job under way */
 	struct lt_outbox *outbox;
+	struct lt_self *self;   /* NULL = none */
 	struct lt_inbox *inbox; /* NULL = none */
 	struct lt_waker inbox_waker;
 

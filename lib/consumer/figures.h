@@ -9,7 +9,7 @@
 
 struct lt_consumer_figures {
 	struct lt_counter messages, bytes, events, values, batches, retries, parked,
-		refused_letters;
+		refused_letters, self_events, self_dropped;
 	struct lt_counter rejected[LT_REASON_MAX];
 	struct lt_gauge filling, putting, parking, letters;
 	struct lt_hist put_seconds;

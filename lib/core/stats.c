@@ -134,3 +134,54 @@ void lt_stats_render(struct lt_buf *out)
 		}
 	}
 }
+
+static double value_of(const struct lt_stat *s)
+{
+	if (s->type == LT_STAT_COUNTER)
+		return (double)lt_counter_get(s->p);
+	if (s->type == LT_STAT_GAUGE)
+		return (double)lt_gauge_get(s->p);
+	return s->fn(s->p);
+}
+
+/* Whether a row before row @i of table @t has its name. */
+static bool seen_before(size_t t, size_t i)
+{
+	const char *name = tables[t].table[i].name;
+
+	for (size_t u = 0; u <= t; u++) {
+		for (size_t j = 0; j < (u == t ? i : tables[u].n); j++) {
+			if (strcmp(tables[u].table[j].name, name) == 0)
+				return true;
+		}
+	}
+	return false;
+}
+
+static void each_of(const char *name, size_t t, size_t i,
+	void (*fn)(void *arg, const struct lt_stat *s, bool first, double value), void *arg)
+{
+	bool first = true;
+
+	for (; t < n_tables; t++, i = 0) {
+		for (; i < tables[t].n; i++) {
+			const struct lt_stat *s = &tables[t].table[i];
+
+			if (s->type == LT_STAT_HIST || strcmp(s->name, name) != 0)
+				continue;
+			fn(arg, s, first, value_of(s));
+			first = false;
+		}
+	}
+}
+
+void lt_stats_each(
+	void (*fn)(void *arg, const struct lt_stat *s, bool first, double value), void *arg)
+{
+	for (size_t t = 0; t < n_tables; t++) {
+		for (size_t i = 0; i < tables[t].n; i++) {
+			if (!seen_before(t, i))
+				each_of(tables[t].table[i].name, t, i, fn, arg);
+		}
+	}
+}

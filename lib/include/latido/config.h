@@ -17,9 +17,10 @@ struct lt_log_conf {
 enum lt_kafka_rebalance { LT_REBALANCE_COOPERATIVE = 0, LT_REBALANCE_EAGER };
 
 struct lt_bus_conf {
-	char *url;           /* mqtt(s)://host:port, kafka(s)://host:port,..., mem:// */
-	char *prefix;        /* topic prefix, "latido/v1" */
-	int64_t queue_bytes; /* received and not yet done */
+	char *url;                /* mqtt(s)://host:port, kafka(s)://host:port,..., mem:// */
+	char *prefix;             /* topic prefix, "latido/v1" */
+	int64_t queue_bytes;      /* received and not yet done */
+	int64_t self_interval_ms; /* between events of a consumer's own figures; 0 = none */
 	struct {
 		char *client_id; /* empty: latido-<comp>-<host name> */
 		char *username;

@@ -3,6 +3,7 @@
 #define LATIDO_STATS_H
 
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -88,6 +89,15 @@ struct lt_stat {
 void lt_stats_add(const struct lt_stat *table, size_t n);
 /** lt_stats_clear() - forget all tables (end of a daemon, tests). */
 void lt_stats_clear(void);
+/**
+ * lt_stats_each() - call @fn with each registered counter and gauge; loop thread
+ * @fn: @first: the first row of its name.
+ *
+ * All rows of a name come one after the other, also of names that several tables have. Histograms
+ * are passed over.
+ */
+void lt_stats_each(
+	void (*fn)(void *arg, const struct lt_stat *s, bool first, double value), void *arg);
 /** lt_stats_render() - all registered metrics as Prometheus text format 0.0.4. Loop thread. */
 void lt_stats_render(struct lt_buf *out);
 
