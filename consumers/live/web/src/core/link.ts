@@ -13,7 +13,7 @@ const HIDDEN_MS = 20_000;
 const ALIVE_MS = 20_000;
 
 function sharedLink(url: string, receive: (m: FeedMessage) => void, failed: () => void): Link {
-	const worker = new SharedWorker(url, { name: `latido ${url}` });
+	const worker = new SharedWorker(url, { name: `latido ${url}`, type: "module" });
 	let watched: string[] = [];
 	const send = (m: TabMessage) => worker.port.postMessage(m);
 	worker.onerror = failed;
