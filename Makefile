@@ -170,12 +170,17 @@ $(FB)/bin/%: $(FB)/tests/fuzz/%.o $(FB)/liblatido.a
 .PHONY: bench bench-agent
 bench: bench-bin ## Run every benchmark once
 	@for b in $(BENCH_BINS); do echo "== $$(basename $$b)"; $$b || exit 1; done
+	$(MAKE) --no-print-directory bench-kafka
 	$(MAKE) --no-print-directory bench-drain
 	$(MAKE) --no-print-directory bench-agent
 	$(MAKE) --no-print-directory bench-alert
 	$(MAKE) --no-print-directory bench-live
 	$(MAKE) --no-print-directory bench-kmod
 	$(MAKE) --no-print-directory bench-page
+
+.PHONY: bench-kafka
+bench-kafka: all tools-bin kafka-jars ## latido-store emptying a Kafka topic beside a bare COPY (KAFKA_ARGS="--million 5")
+	LATIDO_BIN=$(B)/bin /usr/bin/python3 tests/bench/kafka_store.py $(KAFKA_ARGS)
 
 .PHONY: bench-alert
 bench-alert: all ## latido-alert beside Prometheus, the same rules and series (ALERT_ARGS="--sources 1000")
