@@ -56,8 +56,8 @@ class Stack:
             "redis": {"url": self.redis.url, "timeout": "5s"},
             "postgres": {"dsn": self.postgres.dsn, "timeout": "5s"},
             "agent": {"source": AGENT, "admin": ""},
-            "store": {"admin": ""},
-            "hot": {"admin": ""},
+            "store": {"admin": "127.0.0.1:0"},
+            "hot": {"admin": "127.0.0.1:0"},
             "live": {
                 "admin": "", "listen": f"127.0.0.1:{self.port}", "title": "Latido", "query_timeout": "15s",
                 "users_file": f"{self.folder}/users", "sessions_file": f"{self.folder}/sessions",
@@ -75,6 +75,9 @@ class Stack:
             folder = LIVE_BIN if name == "live" else BIN
             self.programs[name] = Program(folder, f"latido-{name}", self.folder, self.config).start()
         self.programs["live"].wait_log("listening")
+        # What is published from now on finds its subscribers.
+        for name in ("store", "hot"):
+            self.programs[name].wait_ready()
         self.client = Client(self.broker)
         return {"url": f"http://127.0.0.1:{self.port}", "user": USER, "password": PASSWORD, "agent": AGENT}
 
