@@ -51,10 +51,14 @@ void gofmt_float(struct lt_buf *out, double v, char verb, int prec)
 		lt_buf_printf(out, "%.*f", digits > exp ? digits - exp : 0, v);
 }
 
-/* Hexadecimal as Go writes it: C's %a, with two digits of exponent at least. */
+/*
+ * Hexadecimal as Go writes it: C's %a, with two digits of exponent at least. C rounds 0x1.e8p+45 to
+ * 0x2p+45 where Go has 0x1p+46.
+ */
 static void put_hex_float(struct lt_buf *out, double v, int prec, bool upper)
 {
-	char text[400], *p;
+	char text[400], *p, *lead;
+	long exp;
 
 	if (isnan(v) || isinf(v)) {
 		gofmt_float(out, v, 'g', -1);
@@ -69,10 +73,14 @@ static void put_hex_float(struct lt_buf *out, double v, int prec, bool upper)
 		lt_buf_str(out, text);
 		return;
 	}
-	lt_buf_add(out, text, (size_t)(p - text) + 2);
-	if (!p[3])
-		lt_buf_char(out, '0');
-	lt_buf_str(out, p + 2);
+	exp = strtol(p + 1, NULL, 10);
+	lead = strpbrk(text, "xX") + 1;
+	if (*lead == '2') {
+		*lead = '1';
+		exp++;
+	}
+	lt_buf_add(out, text, (size_t)(p - text) + 1);
+	lt_buf_printf(out, "%c%02ld", exp < 0 ? '-' : '+', labs(exp));
 }
 
 /* %b: the mantissa as an integer and the power of two. */

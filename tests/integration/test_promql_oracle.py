@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Our evaluator against Prometheus: the same series, expressions and times; the same answers.
 
-PROMQL_SEED replays a run (series and random expressions), PROMQL_COUNT sets how many random
+PROMQL_SEED makes other series and random expressions, PROMQL_COUNT sets how many random
 expressions there are. A disagreement is made smaller as long as it stays one, then shown.
 """
 
@@ -18,7 +18,7 @@ from promql_series import MINUTES, T0, Maker, make_series, pattern, subject, too
 
 from servers import Prometheus
 
-SEED = int(os.environ.get("PROMQL_SEED") or random.SystemRandom().randrange(1 << 32))
+SEED = int(os.environ.get("PROMQL_SEED") or 868337913)  # the same cases each time: a failure is a change of ours
 COUNT = int(os.environ.get("PROMQL_COUNT") or 300)
 # On samples, between them, where series begin and end, before and after all.
 TIMES = [T0 + s for s in (-60_000, 0, 299_999, 300_000, 612_345, 1_500_000, 1_799_001, 2_400_000)] + \

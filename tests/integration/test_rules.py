@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Rule files and rule tests beside Debian's promtool: the same verdicts, the same texts.
 
-RULES_SEED replays the random templates, RULES_COUNT sets how many there are.
+RULES_SEED makes other random templates, RULES_COUNT more of them.
 """
 
 import ast
@@ -20,7 +20,7 @@ import servers
 from conftest import BIN, ROOT
 
 TOOL = os.path.join(os.path.dirname(BIN), "tools", "rules_tool")
-SEED = int(os.environ.get("RULES_SEED") or random.SystemRandom().randrange(1 << 32))
+SEED = int(os.environ.get("RULES_SEED") or 868337913)  # the same cases each time: a failure is a change of ours
 COUNT = int(os.environ.get("RULES_COUNT") or 400)
 pytestmark = pytest.mark.once
 
