@@ -9,10 +9,13 @@
 static const struct lt_conf_key keys[] = {
 	KEY(STRING, "admin", admin, "127.0.0.1:9504", .max = 256,
 		.help = "Listen address of /metrics, /healthz and /readyz; empty: none."),
-	KEY(LIST, "rules", rules, "/usr/share/latido/alerts/*.yaml, /etc/latido/alerts/*.yaml",
+	KEY(LIST, "rules", rules,
+		"/usr/share/latido/alerts/*.yaml, /usr/local/share/latido/alerts/*.yaml, "
+		"/etc/latido/alerts/*.yaml",
 		.min = 1, .max = 4096, .flags = LT_CONF_RELOAD,
 		.help = "Rule files in Prometheus's format, or patterns of their names; the "
-			"first are the default rules. SIGHUP reads them again; when there is an "
+			"first two are where `make install` puts the default rules. SIGHUP reads "
+			"them again; when there is an "
 			"error in them the old rules stay."),
 	KEY(DURATION, "interval", interval_ms, "1s", .min = 100, .max = DAY,
 		.flags = LT_CONF_RELOAD,

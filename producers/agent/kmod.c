@@ -49,7 +49,7 @@ const char *lt_kmod_read(struct lt_kmod *k, enum lt_kmod_file which, uint64_t ti
 			LT_S("module", lt_kmod_names[which]), LT_S("err", err.msg),
 			LT_S("remedy",
 				rc == LT_EAUTH
-					? "modprobe latido gid=GROUP mode=0440, or mode=0444"
+					? "load latido anew with gid=NUMBER mode=0440, or mode=0444"
 					: "modprobe the latido modules, or agent.kmod: auto; "
 					  "/proc is used instead"));
 	return NULL;
