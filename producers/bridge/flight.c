@@ -153,6 +153,9 @@ static const struct lt_stat stat_table[] = {
 		lag_seconds},
 	{"latido_bridge_delivery_seconds", LT_STAT_HIST, NULL,
 		"From taking a message to Kafka's report.", &lt_bridge_stats.seconds, NULL},
+	{"latido_bridge_sources_refused_total", LT_STAT_COUNTER, NULL,
+		"Events of sources beyond those that can be known: forwarded, not acknowledged.",
+		&lt_bridge_stats.overfull, NULL},
 	{"latido_bridge_sources", LT_STAT_GAUGE_FN, NULL,
 		"Sources whose acknowledgements are known.", NULL, sources},
 };

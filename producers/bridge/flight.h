@@ -42,7 +42,7 @@ struct lt_flight *lt_flight_any(struct lt_flights *l);
 
 /* One bridge a process. */
 extern struct lt_bridge_stats {
-	struct lt_counter messages, bytes, delivered, known, refused, refused_letters;
+	struct lt_counter messages, bytes, delivered, known, refused, refused_letters, overfull;
 	struct lt_counter rejected[LT_REASON_MAX];
 	struct lt_hist seconds;
 } lt_bridge_stats;

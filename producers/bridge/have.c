@@ -5,6 +5,7 @@
 #include <string.h>
 #include <xxhash.h>
 
+#include "flight.h"
 #include "latido/log.h"
 
 /* Ranges of one source. More are holes that nobody fills: what is forgotten may come twice. */
@@ -75,6 +76,7 @@ static struct source *make(struct lt_have *h, const struct lt_origin *o)
 	if (s)
 		return s;
 	if (h->n >= LT_OUTBOX_MAX) {
+		lt_counter_add(&lt_bridge_stats.overfull, 1);
 		lt_complain(&h->full, LT_ERROR, "sources_too_many", LT_U("known", h->n),
 			LT_S("source", o->source),
 			LT_S("err", "further ones are forwarded, but not acknowledged"));
