@@ -205,7 +205,7 @@ def fault_jobs():
         command = ["/usr/bin/python3", os.path.join(ROOT, "tests", "fault", "fault.py"), "--bus", bus, *args]
         return Job(f"fault-{bus}", command, count_exit_code, {"LATIDO_BIN": os.path.join(BUILD, "release", "bin")},
                    seconds=900)
-    return [job("mqtt", "--faults", "23", "--agents", "100", "--interval", "1000", "--wide-limits"),
+    return [job("mqtt", "--faults", "23", "--agents", "100", "--interval", "1000"),
             job("bridge", "--faults", "9", "--only", "kill_bridge,pause_bridge,kill_kafka,pause_kafka,kill_broker,cut,"
                                                      "kill_store,kill_agents,old_spool"),
             job("kafka", "--faults", "6", "--only", "kill_kafka,pause_kafka,kill_store,kill_agents,kill_hot,lost_spool")]

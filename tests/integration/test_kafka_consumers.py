@@ -248,7 +248,7 @@ def test_partitions_added_under_running_consumers(kafka, redis, postgres, write_
 
 
 def test_order_is_kept_when_leaders_die(servers_folder, redis, write_config, run_program, tmp_path):
-    """Every source's events stand in Kafka in the order in which they were sent, each once."""
+    """Every source's events stand in Kafka in the order in which they were sent."""
     sources, events = 12, 800
     with Kafka(servers_folder, brokers=3) as cluster:
         cluster.used = 0
@@ -264,9 +264,15 @@ def test_order_is_kept_when_leaders_die(servers_folder, redis, write_config, run
             leader.kill()
             cluster.start()
         finish(load)
-        servers.wait_until(lambda: len(tap.events) >= sources * events, 2 * SECONDS, "all events")
+        servers.wait_until(lambda: len(set(tap.events)) >= sources * events, 2 * SECONDS, "all events")
         assert tap.end() == 0
-        assert set(in_order(tap.events).values()) == {events}
+        # A group whose coordinator died may begin again at an older position; an event that overtook
+        # another one would be seen before all in front of it were.
+        last = collections.defaultdict(int)
+        for source, _, seq in tap.events:
+            assert seq <= last[source] + 1, (source, seq, last[source])
+            last[source] = max(last[source], seq)
+        assert set(last.values()) == {events}
 
 
 def test_demo_on_kafka():
