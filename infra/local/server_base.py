@@ -2,12 +2,15 @@
 """What private servers of any kind have in common: see servers.py, which is what others import."""
 
 import atexit
+import fcntl
+import functools
 import glob
 import os
 import random
 import shutil
 import signal
 import socket
+import stat
 import struct
 import subprocess
 import sys
@@ -104,19 +107,63 @@ def port_is_free(port):
     return True
 
 
+class Ports:
+    """Which TCP ports the test processes of this user have chosen, so that no two choose the same.
+
+    Looking whether a port is free is not enough: it is between a choice and the bind, and while a
+    server is down on purpose. So each process that chooses a port locks the byte of that number in
+    one file of this user; the kernel gives the locks back when the process ends, in whatever way.
+    Where there can be no such file, choosing goes on without.
+    """
+
+    def __init__(self, path=None):
+        self.path = path or os.path.join(tempfile.gettempdir(), f"latido-ports-{os.geteuid()}")
+        self.ours = set()
+
+    @functools.cached_property
+    def file(self):
+        """Descriptor of the file, or None. It stays open: closing it would give all locks back."""
+        try:
+            fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        except OSError:
+            return None
+        status = os.fstat(fd)
+        if not stat.S_ISREG(status.st_mode) or status.st_uid != os.geteuid():
+            os.close(fd)
+            return None
+        return fd
+
+    def take(self, port):
+        """True when the port is ours from now on; False when it is somebody's (or ours) already."""
+        if port in self.ours:
+            return False
+        if self.file is not None:
+            try:
+                fcntl.lockf(self.file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, port)
+            except (BlockingIOError, PermissionError):
+                return False
+            except OSError:
+                pass  # a file system without locks
+        self.ours.add(port)
+        return True
+
+
+_ports = Ports()
+
+
 def free_port():
-    """A TCP port on the loopback that nothing uses.
+    """A TCP port on the loopback that nothing uses, kept for this process as long as it lives.
 
     Below the ephemeral range: while a server is down during a restart, no outgoing connection can
-    be given its port.
+    be given its port. Nor does another process that asks this function get it (see Ports).
     """
     with open("/proc/sys/net/ipv4/ip_local_port_range", encoding="ascii") as f:
         top = max(int(f.read().split()[0]), 20000)
-    for _ in range(200):
+    for _ in range(500):
         port = random.randrange(10000, top)
-        if port_is_free(port):
+        if port_is_free(port) and _ports.take(port):
             return port
-    raise ServerError("no free TCP port on 127.0.0.1 found in 200 tries")
+    raise ServerError("no free TCP port on 127.0.0.1 found in 500 tries")
 
 
 def wait_until(condition, seconds, what):

@@ -121,6 +121,37 @@ def test_a_chosen_port_that_was_taken_is_replaced(servers_folder, monkeypatch):
             assert len(answers) == 0
 
 
+CHOOSER = """
+import random, sys
+sys.path.insert(0, sys.argv[1])
+import server_base
+first, really = [int(port) for port in sys.argv[2:]], random.randrange
+random.randrange = lambda *args: first.pop(0) if first else really(*args)
+print(server_base.free_port(), flush=True)
+sys.stdin.read()
+"""
+
+
+def test_a_port_of_one_process_is_not_chosen_by_another():
+    """Not even while nothing is bound to it, as long as its process lives."""
+    def chooser(*first):
+        child = subprocess.Popen([sys.executable, "-c", CHOOSER, os.path.join(ROOT, "infra", "local"), *map(str, first)],
+                                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        return child, int(child.stdout.readline())
+
+    ours = servers.free_port()
+    one, its = chooser(ours)
+    two, another = chooser(ours, its)
+    assert len({ours, its, another}) == 3
+    one.kill()
+    one.communicate()
+    three, again = chooser(ours, another, its)
+    assert again == its
+    for child in (two, three):
+        child.communicate()
+        assert child.returncode == 0
+
+
 def test_start_failure_shows_the_log(servers_folder):
     with pytest.raises(servers.ServerError, match="no_such_option"):
         servers.Mosquitto(servers_folder, config="no_such_option true").start()
