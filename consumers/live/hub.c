@@ -201,10 +201,23 @@ static void note_seen(struct hub *h, struct hub_source *s, int64_t seen_ms)
 		h->sources_changed = true;
 }
 
+/* The counter of these very events is among the figures of whoever sends them. */
+static bool has_figures(const struct lt_shape *shape)
+{
+	static const char name[] = "latido_consumer_self_events_total";
+
+	for (uint32_t i = 0; i < shape->n_series; i++)
+		if (shape->series[i].name_len == sizeof(name) - 1 &&
+			!memcmp(shape->series[i].name, name, sizeof(name) - 1))
+			return true;
+	return false;
+}
+
 static void take_event(struct hub *h, struct hub_source *s, const struct lt_event *e, bool old)
 {
 	struct hub_stream *st = stream_of(s, e->stream);
 	uint8_t *before;
+	int64_t before_ms;
 	size_t size = 8 * (size_t)e->n;
 	bool same_shape;
 	int64_t now = lt_wall_ns();
@@ -216,10 +229,12 @@ static void take_event(struct hub *h, struct hub_source *s, const struct lt_even
 		lt_hist_add(&event_to_hub, now - e->time_ns);
 	same_shape = st->known && st->shape == e->shape && st->epoch == e->epoch;
 	before = st->values;
+	before_ms = st->time_ms;
 	if (st->shape != e->shape) {
 		lt_shape_put(st->shape);
 		lt_shape_get(e->shape);
 		st->shape = e->shape;
+		st->figures = !*st->name && has_figures(e->shape);
 	}
 	st->values = lt_malloc(size ? size : 1);
 	if (size)
@@ -247,7 +262,14 @@ static void take_event(struct hub *h, struct hub_source *s, const struct lt_even
 	hub_put_row(&h->rows, s, e->seq, st->time_ms);
 	if (s->warm_since)
 		hub_node_frame(h, s, st, same_shape && st->told_id ? before : NULL);
-	free(before);
+	free(st->before);
+	st->before = NULL;
+	if (st->figures && same_shape) {
+		st->before = before;
+		st->before_ms = before_ms;
+	} else {
+		free(before);
+	}
 	if (!lt_timer_pending(&h->flush))
 		lt_timer_start_ns(&h->flush, h->conf->live.flush_ms * LT_NS_PER_MS);
 }
@@ -520,6 +542,7 @@ static void free_source(struct hub_source *s)
 	for (size_t i = 0; i < s->n_streams; i++) {
 		lt_shape_put(s->streams[i].shape);
 		free(s->streams[i].values);
+		free(s->streams[i].before);
 	}
 	free(s->streams);
 	free(s->labels);

@@ -42,6 +42,9 @@ struct hub_stream {
 	struct lt_shape *shape;
 	uint8_t *values; /* little-endian doubles */
 	uint32_t n;
+	bool figures;    /* a part of the pipeline speaks of itself (bus.self_interval) */
+	uint8_t *before; /* then: the values of the event before, of the same shape; or NULL */
+	int64_t before_ms;
 	uint64_t told_id; /* of the last node frame; 0 = the next one is complete */
 };
 
@@ -184,6 +187,7 @@ void hub_put_row(struct lt_buf *b, const struct hub_source *s, uint64_t seq, int
 void hub_put_source(struct lt_buf *b, const struct hub_source *s);
 /** hub_put_node() - the members of one node of GET /api/v1/nodes. @spark: bit set of columns. */
 void hub_put_node(struct lt_buf *b, const struct hub_source *s, unsigned spark);
+void hub_put_dependency(struct lt_buf *b, const struct hub_dependency *d);
 void hub_put_status(struct lt_buf *b, const struct hub *h);
 void hub_put_alerts(struct lt_buf *b, const struct hub *h);
 /** hub_put_complete() - a node event with all values. */

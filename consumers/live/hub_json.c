@@ -202,12 +202,11 @@ void hub_put_node(struct lt_buf *b, const struct hub_source *s, unsigned spark)
 	lt_buf_char(b, '}');
 }
 
-static void put_dependency(struct lt_buf *b, const struct hub_dependency *d)
+void hub_put_dependency(struct lt_buf *b, const struct hub_dependency *d)
 {
 	static const char *const states[] = {"unknown", "ok", "down"};
 
-	lt_buf_printf(b, "\"%s\":{\"state\":\"%s\",\"since_ms\":%" PRId64, d->name,
-		states[d->state], d->since_ms);
+	lt_buf_printf(b, "{\"state\":\"%s\",\"since_ms\":%" PRId64, states[d->state], d->since_ms);
 	if (*d->error) {
 		lt_buf_str(b, ",\"error\":");
 		lt_buf_json_str(b, d->error, strlen(d->error));
@@ -217,10 +216,10 @@ static void put_dependency(struct lt_buf *b, const struct hub_dependency *d)
 
 void hub_put_status(struct lt_buf *b, const struct hub *h)
 {
-	lt_buf_char(b, '{');
-	put_dependency(b, &h->redis);
-	lt_buf_char(b, ',');
-	put_dependency(b, &h->postgres);
+	lt_buf_str(b, "{\"redis\":");
+	hub_put_dependency(b, &h->redis);
+	lt_buf_str(b, ",\"postgres\":");
+	hub_put_dependency(b, &h->postgres);
 	lt_buf_char(b, '}');
 }
 

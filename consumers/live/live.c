@@ -174,6 +174,7 @@ static int start(struct lt_ctx *ctx, struct lt_err *err)
 	lt_timer_init(&l->chores, &ctx->loop, on_chores, l);
 	lt_timer_start_ns(&l->chores, LT_NS_PER_S);
 	facts_start(l);
+	pipeline_start(l);
 	rc = http_server_listen(l->server, c->listen, err);
 	if (rc != LT_OK)
 		return rc;
@@ -232,6 +233,7 @@ static void fini(struct lt_ctx *ctx)
 	if (l->streams)
 		streams_free(l->streams);
 	http_server_free(l->server);
+	pipeline_free(l);
 	hub_free(l->hub);
 	lt_timer_fini(&l->chores);
 	lt_timer_fini(&l->facts);

@@ -11,6 +11,8 @@
 
 /* What latido-live consists of. Loop thread only, but for what workers.h says. */
 
+struct pipeline;
+
 struct live {
 	struct lt_ctx *ctx;
 	const struct lt_config *conf;
@@ -22,6 +24,7 @@ struct live {
 	struct users users;
 	struct sessions sessions;
 	struct limiter *limiter;
+	struct pipeline *pipeline;
 	struct lt_timer chores, facts, drained;
 	struct lt_buf common_headers, tls_headers;
 	bool ask_all_facts, draining;
@@ -57,8 +60,9 @@ void api_shape(struct live *l, struct http_req *req, const char *id);
 void api_config(struct live *l, struct http_req *req);
 void api_status(struct live *l, struct http_req *req);
 
-/* api_window.c, api_series.c, api_alerts.c, metrics_page.c */
+/* api_window.c, api_at.c, api_series.c, api_alerts.c, metrics_page.c */
 void api_window(struct live *l, struct http_req *req, const char *source);
+void api_at(struct live *l, struct http_req *req, const char *source);
 void api_series(struct live *l, struct http_req *req);
 void api_alerts(struct live *l, struct http_req *req);
 void api_metrics(struct live *l, struct http_req *req);
@@ -66,6 +70,11 @@ void api_metrics(struct live *l, struct http_req *req);
 
 /* prom_api.c: what is behind /prometheus/api/v1/ */
 void prom_handle(struct live *l, struct http_req *req, const char *path);
+
+/* pipeline.c */
+void api_pipeline(struct live *l, struct http_req *req);
+void pipeline_start(struct live *l);
+void pipeline_free(struct live *l);
 
 /* facts.c: what PostgreSQL knows of the sources, asked now and then */
 void facts_start(struct live *l);

@@ -40,13 +40,16 @@ static void one_node(struct live *l, struct http_req *req, const char *rest)
 	char source[LT_SOURCE_MAX + 1];
 	size_t n = slash ? (size_t)(slash - rest) : strlen(rest);
 
-	if (!lt_source_valid(rest, n) || (slash && strcmp(slash, "/window") != 0)) {
+	if (!lt_source_valid(rest, n) ||
+		(slash && strcmp(slash, "/window") != 0 && strcmp(slash, "/at") != 0)) {
 		http_reply_error(req, 404, 0, "there is nothing here");
 		return;
 	}
 	memcpy(source, rest, n);
 	source[n] = '\0';
-	if (slash)
+	if (slash && !strcmp(slash, "/at"))
+		api_at(l, req, source);
+	else if (slash)
 		api_window(l, req, source);
 	else
 		api_node(l, req, source);
@@ -58,6 +61,7 @@ static const struct route routes[] = {
 	{"/api/v1/logout", EXACT, .post = true, .open = true, .who = login_logout},
 	{"/api/v1/config", EXACT, .plain = api_config},
 	{"/api/v1/status", EXACT, .plain = api_status},
+	{"/api/v1/pipeline", EXACT, .plain = api_pipeline},
 	{"/api/v1/nodes", EXACT, .plain = api_nodes},
 	{"/api/v1/nodes/", PREFIX, .rest = one_node},
 	{"/api/v1/shapes/", PREFIX, .rest = api_shape},

@@ -151,13 +151,13 @@ def postgres_snapshot(postgres, source, seq):
 
 
 def stored_epochs(postgres):
-    """What PostgreSQL holds of each source and epoch: source, epoch, rows, distinct, first, last, values."""
+    """What PostgreSQL holds of each source and epoch, but figures of the consumers (unnumbered): source, epoch, rows, distinct, first, last, values."""
     rows = postgres.sql("""
         SELECT o.name, e.epoch, count(*), count(DISTINCT r.seq), min(r.seq), max(r.seq), sum(r.n)
         FROM (SELECT epoch_id, seq, cardinality(vals) AS n FROM snapshot
               UNION ALL SELECT epoch_id, seq, cardinality(vals) FROM snapshot_stray) r
         JOIN epoch e ON e.id = r.epoch_id JOIN source o ON o.id = e.source_id
-        GROUP BY o.name, e.epoch ORDER BY o.name, e.epoch""")
+        WHERE e.epoch <> 0 GROUP BY o.name, e.epoch ORDER BY o.name, e.epoch""")
     return [(name, *map(int, numbers)) for name, *numbers in rows]
 
 
@@ -283,7 +283,8 @@ class Demo:
         self.config = os.path.join(self.folder, "latido.yaml")
         with open(self.config, "w", encoding="utf-8") as f:
             f.write(yaml_config({
-                "bus": {"url": self.broker.url},
+                # Figures of the consumers themselves, for the page about the pipeline.
+                "bus": {"url": self.broker.url, "self_interval": "10s"},
                 "redis": {"url": self.redis.url},
                 "postgres": {"dsn": self.postgres.dsn},
                 "agent": agent,

@@ -183,6 +183,68 @@ def test_alerts_of_the_past(history):
         assert history.live.get("/api/v1/alerts?" + bad).status == 400, bad
 
 
+def test_state_of_a_node_in_the_past(history):
+    at = (history.start + 100_500) / 1000
+    answer = history.live.json(f"/api/v1/nodes/n1/at?time={at:.3f}")
+    (found,) = answer["events"]
+    assert (answer["time_ms"], found["time_ms"]) == (history.start + 100_000,) * 2
+    assert (found["epoch"], found["seq"], answer["truncated"]) == (1_000_000, 101, False)
+    assert found["values"] == values(0, 100)
+    assert found["series"][0] == ["node_cpu_seconds_total", {"cpu": "0", "mode": "idle"}, "counter"]
+    # Long after the last event, and of one name.
+    late = history.live.json(f"/api/v1/nodes/n1/at?time={at + 86400:.3f}&name=node_load1")
+    assert late["time_ms"] == history.start + (N - 1) * 1000
+    assert [(e["series"], e["values"]) for e in late["events"]] == [([["node_load1", {}, "gauge"]],
+                                                                    [values(0, N - 1)[4]])]
+    none = history.live.json(f"/api/v1/nodes/n1/at?time={at:.3f}&name=nothing")
+    assert (none["events"], none["time_ms"]) == ([], history.start + 100_000)
+    for path in (f"nobody/at?time={at}", f"n1/at?time={history.start / 1000 - 1:.3f}"):
+        missing = history.live.get("/api/v1/nodes/" + path)
+        assert missing.status == 404 and "is stored" in missing.json["error"], path
+    for bad in ("", "?time=yesterday", f"?time={at}&name=a%20b", f"?time={at}" + "&name=a" * 65):
+        assert history.live.get("/api/v1/nodes/n1/at" + bad).status == 400, bad
+
+
+def test_process_table_is_that_of_the_moment(history):
+    """A stream of its own whose shape changes with every process, beside the main one."""
+    def table(*pids):
+        return family("latido_process_cpu_ratio", ["comm", "pid"], [(f"p{pid}", str(pid)) for pid in pids])
+    client = Client(history.broker)
+    start = history.start - 100_000
+    for n, (shape, vals, stream) in enumerate([
+            (family("node_load1"), [1.0], ""), (table(1, 2), [0.5, 0.25], "processes"),
+            (table(2, 3), [0.75, 0.125], "processes"), (family("node_load1"), [2.0], ""),
+            (table(4), [0.0625], "processes")]):
+        client.publish(metrics_topic("p1"), event("p1", n + 1, vals, shape=shape, time_ns=(start + n * 1000) * 1_000_000,
+                                                  interval_ms=1000, stream=stream))
+    wait_until(lambda: history.postgres.sql("SELECT upto FROM progress p JOIN epoch e ON e.id = p.epoch_id "
+                                            "JOIN source o ON o.id = e.source_id WHERE o.name = 'p1'") == [("5",)],
+               SECONDS, "they are stored")
+    client.close()
+
+    def pids(second):
+        answer = history.live.json(f"/api/v1/nodes/p1/at?time={(start + second * 1000) / 1000:.3f}")
+        return [(s[1].get("pid", s[0]), v) for e in answer["events"] for s, v in zip(e["series"], e["values"])]
+    assert pids(1) == [("1", 0.5), ("2", 0.25), ("node_load1", 1.0)]
+    assert pids(2) == [("2", 0.75), ("3", 0.125), ("node_load1", 1.0)]
+    assert pids(3) == [("node_load1", 2.0), ("2", 0.75), ("3", 0.125)]
+    assert pids(60) == [("4", 0.0625), ("node_load1", 2.0)]
+
+
+def test_pipeline_says_how_the_servers_are(history):
+    def look():
+        answer = history.live.json("/api/v1/pipeline")
+        return answer if answer["postgres"]["commits_per_s"] is not None else None
+    answer = wait_until(look, SECONDS, "two looks at PostgreSQL")
+    assert answer["redis"]["state"] == answer["postgres"]["state"] == "ok"
+    assert answer["redis"]["used_memory_bytes"] > 100_000 and answer["redis"]["connected_clients"] >= 1
+    assert answer["redis"]["ping_ms"] > 0 and answer["postgres"]["ping_ms"] > 0
+    assert answer["postgres"]["database_bytes"] > 1_000_000 and answer["postgres"]["connections"] >= 2
+    assert answer["postgres"]["newest_ms"] == history.start + (N - 1) * 1000
+    assert (answer["postgres"]["missing_events"], answer["postgres"]["gap_events"]) == (0, 0)
+    assert sum(answer["sources"].values()) >= 2 and answer["parts"] == []
+
+
 def test_many_questions_at_once_are_answered_or_refused(history):
     statuses = []
 

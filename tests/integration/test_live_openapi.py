@@ -11,12 +11,22 @@ import pytest
 import yaml
 
 from live import PASSWORD, USER, Feeder, Live
-from pipeline import SECONDS, family
+from pipeline import COUNTER, SECONDS, family
 from servers import wait_until
 
 pytestmark = pytest.mark.once
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 FINGERPRINT = "00000000000000aa"
+# One stored event, as latido-store would write it.
+STORED = """
+SELECT latido_partition_create((now() AT TIME ZONE 'UTC' - interval '1 minute')::date);
+SELECT latido_intern_sources('{n1}', '{node}');
+SELECT latido_intern_epochs('{1}', '{7}');
+SELECT latido_intern_shape('x', 1, '{node_load1,odd}', ARRAY['{}', '{"a":"b"}'], '{1,2}');
+INSERT INTO snapshot VALUES (now() - interval '1 minute', 3, 1, 1, 1, '{0.5,Infinity}');
+"""
+FIGURES = (family("latido_consumer_self_events_total", kind=COUNTER)
+           + family("latido_consumer_messages_total", kind=COUNTER) + family("latido_bus_lag_messages"))
 
 
 def to_json_schema(node):
@@ -52,16 +62,19 @@ def api():
 
 
 @pytest.fixture
-def live(run_program, write_config, bin_folder, tmp_path, redis, database):
+def live(run_program, write_config, bin_folder, tmp_path, redis, shared_postgres, database):
     store = write_config({"postgres": {"dsn": database}})
     subprocess.run([f"{bin_folder}/latido-store", "--config", store, "--migrate"], check=True, timeout=SECONDS,
                    capture_output=True)
+    shared_postgres.sql(STORED, database.rsplit("dbname=", 1)[1].split()[0])
     server = Live(run_program, write_config, bin_folder, str(tmp_path), redis, dsn=database, auth="password",
                   live={"login_attempts": 1, "login_window": "1h"})
     feeder = Feeder(redis)
     for n in range(3):
         feeder.node("n1", n + 1)
     feeder.send("d1", [21.5], family("temp"), seq=0, interval_ms=0)
+    for n in range(2):
+        feeder.send("hot.h1", [n, 5 * n, 7], FIGURES, seq=0, interval_ms=1000, window=False)
     feeder.alert(FINGERPRINT, state="firing", value=1.5)
     return server
 
@@ -117,7 +130,7 @@ def test_every_path_answers_as_described(api, live):
     ask("/api/v1/login", None, 400, "post", "{}", **as_json)
     ask("/api/v1/login", None, 403, "post", "{}", Origin="https://evil.example", **as_json)
     ask("/api/v1/session")
-    wait_until(lambda: len(live.get("/api/v1/nodes", **cookie).json["nodes"]) == 2, SECONDS, "the fleet is there")
+    wait_until(lambda: len(live.get("/api/v1/nodes", **cookie).json["nodes"]) == 3, SECONDS, "the fleet is there")
     ask("/api/v1/config")
     ask("/api/v1/nodes")
     ask("/api/v1/nodes", "/api/v1/nodes?spark=all")
@@ -132,6 +145,11 @@ def test_every_path_answers_as_described(api, live):
     ask("/api/v1/shapes/{shape}", "/api/v1/shapes/" + "0" * 32, 404)
     ask("/api/v1/series", "/api/v1/series?source=n1&name=node_load1")
     ask("/api/v1/series", "/api/v1/series?source=n1", 400)
+    ask("/api/v1/nodes/{source}/at", "/api/v1/nodes/n1/at?time=4000000000")
+    ask("/api/v1/nodes/{source}/at", "/api/v1/nodes/none/at?time=1", 404)
+    ask("/api/v1/nodes/{source}/at", "/api/v1/nodes/n1/at", 400)
+    (part,) = ask("/api/v1/pipeline").json["parts"]
+    assert (part["part"], part["host"], part["lag_messages"], len(part["figures"])) == ("hot", "h1", 7, 3)
     wait_until(lambda: live.get("/api/v1/alerts", **cookie).json["active"], SECONDS, "the alert")
     ask("/api/v1/alerts")
     ask("/api/v1/alerts", "/api/v1/alerts?history=5")
