@@ -50,6 +50,9 @@ const struct lt_stat hub_stats[] = {
 	{"latido_live_lagging_clients", LT_STAT_GAUGE_FN, NULL,
 		"Open streams that are behind and get the newest state when they can take it.",
 		&hub_counters.lagging, count},
+	{"latido_live_following", LT_STAT_GAUGE_FN, NULL,
+		"1 while what is in Redis was read and its live channels are followed.",
+		&hub_counters.following, count},
 	{"latido_live_event_to_hub_seconds", LT_STAT_HIST, NULL,
 		"From the sampling of an event until it is known here; both clocks matter.",
 		&event_to_hub, NULL},
@@ -325,6 +328,11 @@ static void take_message(struct hub *h, const struct upstream_msg *m)
 
 	if (!s)
 		return;
+	/* A window that we asked for, and events that came meanwhile: those were all. */
+	if (m->number == 1)
+		s->filling = !s->has_row && !s->parked;
+	if (m->number && !s->filling)
+		return;
 	if (s->parked) { /* in order */
 		park(h, s, m->data, m->size, s->parked->hash, m->old);
 		return;
@@ -414,6 +422,9 @@ static void on_message(void *arg, const struct upstream_msg *m)
 		take_shape(h, m);
 		break;
 	case UP_SEEN:
+		/* Its first events may have been published just before we subscribed. */
+		if (!m->old && !hub_find(h, m->source))
+			upstream_want_window(h->upstream, m->source);
 		s = hub_expect(h, m->source);
 		if (s)
 			note_seen(h, s, m->number);
@@ -424,6 +435,7 @@ static void on_message(void *arg, const struct upstream_msg *m)
 	case UP_CAUGHT_UP:
 		break;
 	case UP_STATE:
+		hub_counters.following = m->number != 0;
 		set_dependency(h, &h->redis, m->number != 0, m->data);
 		break;
 	case UP_LOST:

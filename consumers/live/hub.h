@@ -60,6 +60,7 @@ struct hub_source {
 	struct lt_fleet_sample sample;
 	double values[COLS];
 	bool has_row; /* an event came since the start */
+	bool filling; /* from the window that was asked for */
 	uint64_t epoch, seq;
 	struct hub_stream *streams;
 	size_t n_streams;
@@ -228,7 +229,7 @@ extern const size_t hub_stats_n;
 
 /* Counters that several files add to. */
 struct hub_counters {
-	uint64_t events, lost, skipped, cut, clients, lagging;
+	uint64_t events, lost, skipped, cut, clients, lagging, following;
 };
 extern struct hub_counters hub_counters;
 

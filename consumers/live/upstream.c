@@ -17,6 +17,7 @@
 #define FIRST_EVENTS    60000 /* read of all windows at the start */
 #define PIPELINE        32    /* windows asked for at once */
 #define WANTED_MAX      256
+#define WINDOWS_MAX     64 /* others are shown with their next event */
 #define MAX_SOURCES     20000
 
 struct upstream {
@@ -37,6 +38,8 @@ struct upstream {
 	uint64_t dropped;
 	uint64_t wanted[WANTED_MAX];
 	size_t n_wanted;
+	char windows[WINDOWS_MAX][LT_SOURCE_MAX + 1];
+	size_t n_windows;
 	bool want_positions;
 	struct upstream_position *positions;
 	size_t n_positions;
@@ -108,7 +111,8 @@ static int by_source(const void *a, const void *b)
 }
 
 /* One entry of a window: [id, [e, packed]]. */
-static void push_entry(struct upstream *u, const char *source, const struct lt_reply *entry)
+static void push_entry(
+	struct upstream *u, const char *source, int64_t number, const struct lt_reply *entry)
 {
 	const struct lt_reply *fields = lt_reply_at(entry, 1);
 	size_t size;
@@ -118,7 +122,7 @@ static void push_entry(struct upstream *u, const char *source, const struct lt_r
 		if (strcmp(lt_reply_str(lt_reply_at(fields, i), NULL), "e"))
 			continue;
 		data = lt_reply_str(lt_reply_at(fields, i + 1), &size);
-		push(u, UP_EVENT, source, 0, data, size, true);
+		push(u, UP_EVENT, source, number, data, size, true);
 	}
 }
 
@@ -172,7 +176,7 @@ static int catch_up_some(struct upstream *u, const struct lt_reply *seen, size_t
 			break;
 		n = lt_reply_n(entries);
 		for (size_t k = 0; k < n; k++)
-			push_entry(u, names[i - from],
+			push_entry(u, names[i - from], 0,
 				lt_reply_at(entries, at[i - from] ? k : n - 1 - k));
 		lt_reply_free(entries);
 	}
@@ -189,7 +193,7 @@ static int read_seen(struct upstream *u, struct lt_reply **seen, struct lt_err *
 	return lt_redis_call(u->ask, &u->cmd, seen, err);
 }
 
-static void push_seen(struct upstream *u, const struct lt_reply *seen)
+static void push_seen(struct upstream *u, const struct lt_reply *seen, bool old)
 {
 	for (size_t i = 0; i + 1 < lt_reply_n(seen); i += 2) {
 		size_t len;
@@ -198,7 +202,7 @@ static void push_seen(struct upstream *u, const struct lt_reply *seen)
 		if (lt_source_valid(name, len))
 			push(u, UP_SEEN, name,
 				(int64_t)strtod(lt_reply_str(lt_reply_at(seen, i + 1), NULL), NULL),
-				NULL, 0, true);
+				NULL, 0, old);
 	}
 }
 
@@ -214,7 +218,7 @@ static int catch_up(struct upstream *u, struct lt_err *err)
 	have = ask_positions(u, &n_have);
 	if (n_have)
 		qsort(have, n_have, sizeof(*have), by_source);
-	push_seen(u, seen);
+	push_seen(u, seen, true);
 	n = lt_reply_n(seen) / 2;
 	count = (size_t)(u->opt.window_ms / 1000);
 	if (n && count > FIRST_EVENTS / n)
@@ -291,17 +295,52 @@ static int fetch_shapes(struct upstream *u, struct lt_err *err)
 	return LT_OK;
 }
 
+static int fetch_windows(struct upstream *u, struct lt_err *err)
+{
+	char wanted[WINDOWS_MAX][LT_SOURCE_MAX + 1];
+	size_t n;
+	int rc = LT_OK;
+
+	pthread_mutex_lock(&u->lock);
+	n = u->n_windows;
+	memcpy(wanted, u->windows, n * sizeof(*wanted));
+	u->n_windows = 0;
+	pthread_mutex_unlock(&u->lock);
+	for (size_t i = 0; i < n && rc == LT_OK; i++) {
+		struct lt_reply *entries;
+		size_t left;
+
+		rc = window_append(u, wanted[i], NULL, (size_t)(u->opt.window_ms / 1000), err);
+		if (rc == LT_OK)
+			rc = lt_redis_read(u->ask, &entries, err);
+		if (rc != LT_OK)
+			break;
+		left = lt_reply_n(entries);
+		for (int64_t number = 1; left > 0; number++)
+			push_entry(u, wanted[i], number, lt_reply_at(entries, --left));
+		lt_reply_free(entries);
+	}
+	return rc;
+}
+
+static int fetch_wanted(struct upstream *u, struct lt_err *err)
+{
+	int rc = fetch_shapes(u, err);
+
+	return rc == LT_OK ? fetch_windows(u, err) : rc;
+}
+
 static int poll_some(struct upstream *u, struct lt_err *err)
 {
 	struct lt_reply *seen;
-	int rc = fetch_shapes(u, err);
+	int rc = fetch_wanted(u, err);
 
 	if (rc == LT_OK)
 		rc = poll_alerts(u, err);
 	if (rc == LT_OK && u->polls++ % SEEN_EVERY == 0) {
 		rc = read_seen(u, &seen, err);
 		if (rc == LT_OK) {
-			push_seen(u, seen);
+			push_seen(u, seen, false);
 			lt_reply_free(seen);
 		}
 	}
@@ -387,7 +426,7 @@ static int follow(struct upstream *u, struct lt_err *err)
 		}
 		if (rc != LT_EAGAIN)
 			break;
-		rc = fetch_shapes(u, err);
+		rc = fetch_wanted(u, err);
 		if (rc == LT_OK && !pinged && now - heard > timeout_ns / 2) {
 			lt_redis_begin(&u->cmd, "PING");
 			rc = lt_redis_append(u->sub, &u->cmd, err);
@@ -486,6 +525,14 @@ void upstream_want_shape(struct upstream *u, uint64_t hash)
 			hash = 0;
 	if (hash && u->n_wanted < WANTED_MAX)
 		u->wanted[u->n_wanted++] = hash;
+	pthread_mutex_unlock(&u->lock);
+}
+
+void upstream_want_window(struct upstream *u, const char *source)
+{
+	pthread_mutex_lock(&u->lock);
+	if (u->n_windows < WINDOWS_MAX)
+		snprintf(u->windows[u->n_windows++], sizeof(*u->windows), "%s", source);
 	pthread_mutex_unlock(&u->lock);
 }
 

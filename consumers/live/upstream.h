@@ -17,10 +17,11 @@
  */
 
 enum upstream_kind {
-	UP_EVENT = 0, /* @source, @data: a packed event */
-	UP_SHAPE,     /* @data: a shape's bytes that events refer to */
-	UP_SEEN,      /* @source, @number: time of its last event in ms */
-	UP_ALERTS,    /* @data: all of the hash, as pairs of NUL-terminated field and value */
+	UP_EVENT =
+		0, /* @source, @data: a packed event; @number: see upstream_want_window(), or 0 */
+	UP_SHAPE,  /* @data: a shape's bytes that events refer to */
+	UP_SEEN,   /* @source, @number: time of its last event in ms */
+	UP_ALERTS, /* @data: all of the hash, as pairs of NUL-terminated field and value */
 	UP_CAUGHT_UP, /* what follows is live */
 	UP_STATE,     /* @number: 1 connected, 0 not; @data: why */
 	UP_LOST,      /* @number: messages that were dropped, because the loop did not keep up */
@@ -30,7 +31,7 @@ struct upstream_msg {
 	enum upstream_kind kind;
 	int64_t number;
 	char source[LT_SOURCE_MAX + 1];
-	bool old; /* from the window, not live */
+	bool old; /* an event from the window, not live; a source that was seen before we subscribed */
 	size_t size;
 	struct upstream_msg *next;
 	char data[];
@@ -61,5 +62,7 @@ struct upstream *upstream_start(
 void upstream_stop(struct upstream *u);
 /** upstream_want_shape() - events refer to a shape that is not known; UP_SHAPE follows if it is found. */
 void upstream_want_shape(struct upstream *u, uint64_t hash);
+/** upstream_want_window() - a source was seen, its events were not: UP_EVENTs follow, numbered 1, 2, ... */
+void upstream_want_window(struct upstream *u, const char *source);
 
 #endif

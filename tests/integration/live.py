@@ -54,7 +54,7 @@ class Feeder:
             raise
 
     def send(self, source, values, shape=None, time_ms=None, seq=None, epoch=EPOCH, stream="", interval_ms=1000,
-             window=True, publish=True):
+             window=True, publish=True, seen=True):
         """One event; its seq."""
         if seq is None:
             seq = self.seqs.get(source, 0) + 1
@@ -62,12 +62,16 @@ class Feeder:
         time_ms = int(time.time() * 1000) if time_ms is None else time_ms
         packed = event(source, seq, values, epoch=epoch, shape=shape, time_ns=time_ms * 1_000_000, stream=stream,
                        interval_ms=interval_ms)
+        # At once: nobody sees a source without its event.
+        self.call("MULTI")
         if window:
             self.call("XADD", f"latido:window:{source}", "MAXLEN", "~", 900, f"{epoch if seq else 0}-{seq or '*'}",
                       "e", packed)
-        self.call("ZADD", "latido:seen", "GT", time_ms, source)
+        if seen:
+            self.call("ZADD", "latido:seen", "GT", time_ms, source)
         if publish:
             self.call("PUBLISH", f"latido:live:{source}", packed)
+        self.call("EXEC")
         return seq
 
     def node(self, source, n, load=0.5, **more):
@@ -111,10 +115,16 @@ class Live:
         self.program = run_program("latido-live", config=self.config)
         self.tls = "tls" in section
         self.wait_listening()
+        if redis.running():
+            self.wait_following()
 
     def wait_listening(self):
         self.port = int(self.program.wait_log("listening")["port"])
         return self
+
+    def wait_following(self):
+        """It has read what is in Redis and has subscribed: nothing that is published is lost on it."""
+        self.program.wait(lambda: self.program.value("latido_live_following") == 1, SECONDS, "it follows Redis")
 
     def restart(self, kill=False):
         """Stop and start again; the port is another one unless it was configured."""
@@ -123,7 +133,9 @@ class Live:
         else:
             self.program.terminate()
         self.program.start()
-        return self.wait_listening()
+        self.wait_listening()
+        self.wait_following()
+        return self
 
     def command(self, *args, stdin=""):
         """latido-live with these options: (code, stdout, stderr)."""

@@ -80,6 +80,19 @@ def test_device_shows_its_own_series(start, feeder):
     assert dict(zip(series, detail["streams"][0]["values"])) == {"temperature": 21.5, "humidity": 40}
 
 
+def test_first_event_of_a_source_just_before_the_start(start, feeder):
+    """Published before anybody had subscribed, noted in latido:seen after that was read."""
+    feeder.send("sensor-2", [21.5], family("temperature"), seq=0, interval_ms=0, publish=False, seen=False)
+    for n in range(1, 4):
+        feeder.node("n", n, publish=False, seen=False)
+    live = start()
+    assert live.json("/api/v1/nodes")["nodes"] == []
+    for source in ("n", "sensor-2"):
+        feeder.call("ZADD", "latido:seen", "GT", now_ms(), source)
+    live.wait_node("n", lambda node: node["seq"] == 3)
+    assert live.wait_node("sensor-2", lambda node: node["kind"] == "device")["values"][7] == 21.5
+
+
 def test_node_detail_and_shape(start, feeder):
     live = start()
     feeder.send("n", [math.nan, math.inf, -math.inf, 0.1 + 0.2])
