@@ -3,8 +3,10 @@
 
 #include <openssl/ssl.h>
 #include <sodium.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "latido/clock.h"
 #include "latido/log.h"
@@ -13,6 +15,8 @@
 
 #define QUERY_QUEUE 128
 #define HASH_QUEUE  16
+
+#define CHORES_A_SECOND 4
 
 #define DRAIN_NS (20 * LT_NS_PER_MS)
 
@@ -70,37 +74,37 @@ static void on_session_ended(void *arg, uint64_t id)
 {
 	struct live *l = arg;
 
-	streams_end_session(l->streams, id);
+	streams_end_login(l->streams, id);
 }
 
-/* A user that was removed, or whose password changed, is out; so are sessions that nobody uses. */
-static void on_chores(void *arg)
+/* The users file may have changed: whoever it does not name any more is out. */
+static void check_users(struct live *l, bool now)
 {
 	static struct lt_complaint unreadable;
-	struct live *l = arg;
 	struct lt_err err;
 
-	if (l->conf->live.auth == LT_LIVE_PASSWORD) {
-		if (users_refresh(&l->users, false, &err) != LT_OK)
-			lt_complain(
-				&unreadable, LT_ERROR, "users_unreadable", LT_S("err", err.msg));
-		else
-			lt_release(&unreadable, "users_read", LT_U("entries", l->users.n));
-		for (size_t i = 0; i < l->sessions.n;) {
-			struct session *x = &l->sessions.list[i];
-			const struct user *u = users_find(&l->users, x->user);
+	if (l->conf->live.auth == LT_LIVE_NONE)
+		return;
+	if (users_refresh(&l->users, now, &err) != LT_OK)
+		lt_complain(&unreadable, LT_ERROR, "users_unreadable", LT_S("err", err.msg));
+	else
+		lt_release(&unreadable, "users_read", LT_U("entries", l->users.n));
+	if (now || l->users.generation != l->users_enforced)
+		login_enforce(l);
+}
 
-			if (u && session_tag_matches(x, u->hash)) {
-				i++;
-				continue;
-			}
-			streams_end_session(l->streams, x->id);
-			session_end(&l->sessions, x);
-		}
+/* Every second also what ends by itself: sessions that nobody uses, share links. */
+static void on_chores(void *arg)
+{
+	struct live *l = arg;
+
+	check_users(l, false);
+	if (++l->chores_done % CHORES_A_SECOND == 0) {
+		login_enforce(l);
+		sessions_expire(&l->sessions, on_session_ended, l);
+		sessions_save(&l->sessions);
 	}
-	sessions_expire(&l->sessions, on_session_ended, l);
-	sessions_save(&l->sessions);
-	lt_timer_start_ns(&l->chores, 2 * LT_NS_PER_S);
+	lt_timer_start_ns(&l->chores, LT_NS_PER_S / CHORES_A_SECOND);
 }
 
 static int start_tls(struct live *l, const struct lt_config *conf, struct lt_err *err)
@@ -192,6 +196,7 @@ static void reload(struct lt_ctx *ctx, const struct lt_config *fresh)
 	struct lt_err err;
 
 	(void)ctx;
+	check_users(l, true);
 	if (!*l->conf->live.tls.cert_file)
 		return;
 	if (start_tls(l, fresh, &err) != LT_OK)
@@ -256,21 +261,55 @@ static int64_t drain_timeout_ms(const struct lt_config *conf)
 	return conf->live.drain_timeout_ms;
 }
 
-static const char *add_user, *add_token, *remove_user;
+static const char *add_user, *add_token, *add_share, *share_expires, *remove_user;
+
+/* Where browsers find the page, as far as the configuration says. */
+static char *page_url(const struct lt_live_conf *c)
+{
+	const char *scheme = *c->tls.cert_file ? "https" : "http";
+	const char *port = strrchr(c->listen, ':');
+	char host[256] = "localhost";
+
+	if (c->origins.n)
+		return lt_strdup(c->origins.items[0]);
+	if (strncmp(c->listen, "0.0.0.0:", 8) && strncmp(c->listen, "[::]:", 5))
+		return lt_asprintf("%s://%s", scheme, c->listen);
+	gethostname(host, sizeof(host) - 1);
+	return lt_asprintf("%s://%s%s", scheme, host, port);
+}
 
 static int command(struct lt_ctx *ctx)
 {
-	if (!add_user && !add_token && !remove_user)
+	struct users_command c = {.path = ctx->conf->live.users_file,
+		.user = add_user,
+		.token = add_token,
+		.share = add_share,
+		.remove = remove_user,
+		.expires = share_expires};
+	char *url;
+	int code;
+
+	if (share_expires && !add_share) {
+		fprintf(stderr, "latido-live: --expires belongs to --add-share\n");
+		return LT_EXIT_USAGE;
+	}
+	if (!add_user && !add_token && !add_share && !remove_user)
 		return -1;
 	if (sodium_init() < 0)
 		return LT_EXIT_FAILURE;
-	return users_command(ctx->conf->live.users_file, add_user, add_token, remove_user);
+	c.url = url = page_url(&ctx->conf->live);
+	code = users_command(&c);
+	free(url);
+	return code;
 }
 
 static const struct lt_option options[] = {
 	{"add-user", "NAME", "ask for a password and let NAME log in with it", NULL, &add_user},
 	{"add-token", "NAME", "print a bearer token for a program", NULL, &add_token},
-	{"remove-user", "NAME", "take a user's password and token away", NULL, &remove_user},
+	{"add-share", "NAME", "print a link that lets whoever opens it look", NULL, &add_share},
+	{"expires", "TIME", "with --add-share: how long, such as 12h; default 30d", NULL,
+		&share_expires},
+	{"remove-user", "NAME", "take a user's password, token and link away", NULL, &remove_user},
 };
 
 const struct lt_daemon live_daemon = {

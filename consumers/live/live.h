@@ -28,6 +28,9 @@ struct live {
 	struct lt_timer chores, facts, drained;
 	struct lt_buf common_headers, tls_headers;
 	bool ask_all_facts, draining;
+	unsigned chores_done;
+	uint64_t
+		users_enforced; /* generation of users that sessions and streams were checked with */
 	int64_t drain_until_ns;
 };
 
@@ -35,6 +38,9 @@ struct live {
 struct caller {
 	const char *user; /* NULL: nobody who is known */
 	uint64_t session; /* 0: a token, or no login needed */
+	uint64_t login;   /* names session or token, for its streams; 0: no login needed */
+	bool read_only;   /* a share link's session: GET only */
+	int64_t until_ms; /* then: its end */
 };
 
 /* routes.c */
@@ -50,6 +56,9 @@ bool login_origin_ok(struct live *l, struct http_req *req);
 /** login_host_ok() - without logins: is the Host a loopback name, so that no other site's page asks? */
 bool login_host_ok(struct live *l, struct http_req *req);
 void login_get_session(struct live *l, struct http_req *req, const struct caller *who);
+/** login_enforce() - end sessions and streams of users, tokens and links that are no more. */
+void login_enforce(struct live *l);
+void login_share(struct live *l, struct http_req *req, const struct caller *who);
 void login_post(struct live *l, struct http_req *req, const struct caller *who);
 void login_logout(struct live *l, struct http_req *req, const struct caller *who);
 

@@ -35,11 +35,19 @@ static const char *cookie_name(bool secure)
 	return secure ? "__Host-latido_session" : "latido_session";
 }
 
+/* Who began this session, as long as he may: NULL when he was removed or changed his password. */
+static const struct user *user_of(const struct live *l, const struct session *x)
+{
+	const struct user *u =
+		users_find(&l->users, x->share ? USER_SHARE : USER_PASSWORD, x->user);
+
+	return u && session_tag_matches(x, u->hash) && !user_ended(u) ? u : NULL;
+}
+
 static struct session *find_session(struct live *l, struct http_req *req)
 {
 	const char *header = http_header(&req->head, "cookie");
 	char value[SESSION_COOKIE_LEN + 8];
-	const struct user *u;
 	struct session *x;
 
 	if (!header || !http_cookie(header, cookie_name(req->secure), value, sizeof(value)))
@@ -47,8 +55,17 @@ static struct session *find_session(struct live *l, struct http_req *req)
 	x = session_find(&l->sessions, value);
 	if (!x)
 		return NULL;
-	u = users_find(&l->users, x->user);
-	return u && session_tag_matches(x, u->hash) ? x : NULL;
+	return user_of(l, x) ? x : NULL;
+}
+
+/* Names a token for its streams; sessions have small numbers. */
+static uint64_t token_login(const struct user *u)
+{
+	char text[16];
+
+	memcpy(text, u->hash, 15);
+	text[15] = '\0';
+	return strtoull(text, NULL, 16) | UINT64_C(1) << 63;
 }
 
 bool login_caller(struct live *l, struct http_req *req, struct caller *out)
@@ -66,11 +83,12 @@ bool login_caller(struct live *l, struct http_req *req, struct caller *out)
 	if (header) {
 		if (strncasecmp(header, "Bearer ", 7))
 			return false;
-		u = users_token(&l->users, header + 7 + strspn(header + 7, " "));
+		u = users_token(&l->users, USER_TOKEN, header + 7 + strspn(header + 7, " "));
 		if (!u)
 			return false;
 		snprintf(req->user, sizeof(req->user), "%s", u->name);
 		out->user = req->user;
+		out->login = token_login(u);
 		return true;
 	}
 	x = find_session(l, req);
@@ -78,8 +96,40 @@ bool login_caller(struct live *l, struct http_req *req, struct caller *out)
 		return false;
 	snprintf(req->user, sizeof(req->user), "%s", x->user);
 	out->user = req->user;
-	out->session = x->id;
+	out->session = out->login = x->id;
+	out->read_only = x->share;
+	out->until_ms = user_of(l, x)->until_ms;
 	return true;
+}
+
+static bool still_in(void *arg, uint64_t login)
+{
+	struct live *l = arg;
+	struct session *x;
+
+	if (!(login >> 63)) {
+		x = session_find_id(&l->sessions, login);
+		if (x)
+			session_used(&l->sessions, x); /* an open stream is use */
+		return x;
+	}
+	for (size_t i = 0; i < l->users.n; i++)
+		if (l->users.list[i].kind == USER_TOKEN && token_login(&l->users.list[i]) == login)
+			return true;
+	return false;
+}
+
+void login_enforce(struct live *l)
+{
+	if (l->conf->live.auth == LT_LIVE_NONE)
+		return;
+	l->users_enforced = l->users.generation;
+	for (size_t i = 0; i < l->sessions.n;)
+		if (user_of(l, &l->sessions.list[i]))
+			i++;
+		else
+			session_end(&l->sessions, &l->sessions.list[i]);
+	streams_check(l->streams, still_in, l);
 }
 
 bool login_origin_ok(struct live *l, struct http_req *req)
@@ -137,8 +187,9 @@ bool login_host_ok(struct live *l, struct http_req *req)
 
 /* ---- answers ---- */
 
-static void put_session(struct live *l, struct lt_buf *b, const char *user)
+static void put_session(struct live *l, struct lt_buf *b, const struct caller *who)
 {
+	const char *user = who->user;
 	bool none = l->conf->live.auth == LT_LIVE_NONE;
 
 	lt_buf_printf(b, "{\"auth\":\"%s\",\"user\":", none ? "none" : "password");
@@ -148,27 +199,35 @@ static void put_session(struct live *l, struct lt_buf *b, const char *user)
 		lt_buf_str(b, "null");
 	lt_buf_str(b, ",\"title\":");
 	lt_buf_json_str(b, l->conf->live.title, strlen(l->conf->live.title));
+	if (who->read_only)
+		lt_buf_str(b, ",\"read_only\":true");
 	if (user && *user)
 		lt_buf_printf(b, ",\"expires_ms\":%" PRId64,
-			lt_wall_ns() / LT_NS_PER_MS + l->conf->live.session_expire_ms);
+			who->read_only
+				? who->until_ms
+				: lt_wall_ns() / LT_NS_PER_MS + l->conf->live.session_expire_ms);
 	lt_buf_str(b, "}\n");
 }
 
+static const struct caller nobody;
+
 /* @cookie: NULL: as it is; "": is taken away. */
 static void reply_session(
-	struct live *l, struct http_req *req, const char *user, const char *cookie)
+	struct live *l, struct http_req *req, const struct caller *who, const char *cookie)
 {
 	struct http_reply r = {.status = 200, .type = "application/json"};
 	struct lt_buf body = {0};
-	char header[256];
+	int64_t age_ms = l->conf->live.session_expire_ms;
+	char header[256] = "";
 
-	put_session(l, &body, user);
+	if (who->read_only)
+		age_ms = who->until_ms - lt_wall_ns() / LT_NS_PER_MS;
+	put_session(l, &body, who);
 	if (cookie) {
 		snprintf(header, sizeof(header),
 			"Set-Cookie: %s=%s; Path=/; HttpOnly; SameSite=Strict; Max-Age=%" PRId64
 			"%s\r\n",
-			cookie_name(req->secure), cookie,
-			*cookie ? l->conf->live.session_expire_ms / 1000 : INT64_C(0),
+			cookie_name(req->secure), cookie, *cookie ? age_ms / 1000 : INT64_C(0),
 			req->secure ? "; Secure" : "");
 		r.headers = header;
 	}
@@ -181,7 +240,7 @@ static void reply_session(
 
 void login_get_session(struct live *l, struct http_req *req, const struct caller *who)
 {
-	reply_session(l, req, who->user, NULL);
+	reply_session(l, req, who, NULL);
 }
 
 void login_logout(struct live *l, struct http_req *req, const struct caller *who)
@@ -189,12 +248,12 @@ void login_logout(struct live *l, struct http_req *req, const struct caller *who
 	for (size_t i = 0; i < l->sessions.n; i++) {
 		if (!who->session || l->sessions.list[i].id != who->session)
 			continue;
-		streams_end_session(l->streams, who->session);
+		streams_end_login(l->streams, who->session);
 		session_end(&l->sessions, &l->sessions.list[i]);
 		sessions_save(&l->sessions);
 		break;
 	}
-	reply_session(l, req, NULL, "");
+	reply_session(l, req, &nobody, "");
 }
 
 /* ---- logging in ---- */
@@ -275,10 +334,12 @@ static void done(struct job *job)
 	if (j->req) {
 		j->req->on_gone = NULL;
 		if (j->ok) {
-			session_new(&l->sessions, j->user, j->hash, cookie);
+			const struct caller who = {.user = j->user};
+
+			session_new(&l->sessions, j->user, j->hash, false, cookie);
 			sessions_save(&l->sessions);
 			lt_log(LT_INFO, "login", LT_S("user", j->user), LT_S("from", j->req->peer));
-			reply_session(l, j->req, j->user, cookie);
+			reply_session(l, j->req, &who, cookie);
 			sodium_memzero(cookie, sizeof(cookie));
 		} else {
 			lt_log(LT_WARN, "login_failed",
@@ -330,7 +391,7 @@ void login_post(struct live *l, struct http_req *req, const struct caller *who)
 
 	(void)who;
 	if (l->conf->live.auth == LT_LIVE_NONE) {
-		reply_session(l, req, NULL, NULL);
+		reply_session(l, req, &nobody, NULL);
 		return;
 	}
 	/* A form of another site can send no JSON, and a script of one only with its Origin. */
@@ -356,7 +417,7 @@ void login_post(struct live *l, struct http_req *req, const struct caller *who)
 		return;
 	}
 	users_refresh(&l->users, true, NULL);
-	u = users_find(&l->users, j->user);
+	u = users_find(&l->users, USER_PASSWORD, j->user);
 	if (u)
 		snprintf(j->hash, sizeof(j->hash), "%s", u->hash);
 	j->job.run = run;
@@ -369,4 +430,80 @@ void login_post(struct live *l, struct http_req *req, const struct caller *who)
 		free(j);
 		http_reply_error(req, 503, 2, "too many logins at once; try again");
 	}
+}
+
+/* ---- share links ---- */
+
+/* {"token": "..."} */
+static bool parse_token(const struct http_req *req, char token[TOKEN_TEXT_MAX])
+{
+	struct json_value key, v;
+	bool first = true, found = false;
+	struct json text;
+	size_t len;
+	int rc;
+
+	json_init(&text, req->body, req->body_size);
+	if (!json_value(&text, &v) || v.type != JSON_OBJECT)
+		return false;
+	while ((rc = json_member(&text, &first, &key)) == 1) {
+		if (!json_value(&text, &v))
+			return false;
+		if (key.len == 5 && !memcmp(key.s, "token", 5)) {
+			if (found || !take_text(&text, &v, token, TOKEN_TEXT_MAX, &len))
+				return false;
+			found = true;
+		} else if (!json_skip(&text, &v)) {
+			return false;
+		}
+	}
+	return rc == 0 && json_end(&text) && found;
+}
+
+/* The token stands behind the "#" of the link, and comes here in a body: no log has it. */
+void login_share(struct live *l, struct http_req *req, const struct caller *who)
+{
+	char token[TOKEN_TEXT_MAX], key[200], cookie[SESSION_COOKIE_LEN];
+	struct caller caller = {.read_only = true};
+	const struct user *u;
+	int wait;
+
+	(void)who;
+	if (l->conf->live.auth == LT_LIVE_NONE) {
+		reply_session(l, req, &nobody, NULL);
+		return;
+	}
+	if (!is_json(http_header(&req->head, "content-type"))) {
+		http_reply_error(req, 415, 0, "expected Content-Type: application/json");
+		return;
+	}
+	if (!parse_token(req, token)) {
+		http_reply_error(req, 400, 0, "expected {\"token\": ...}");
+		return;
+	}
+	snprintf(key, sizeof(key), "share %s", req->peer);
+	wait = limiter_wait_s(l->limiter, key, (unsigned)l->conf->live.login_attempts * WIDER);
+	if (wait) {
+		sodium_memzero(token, sizeof(token));
+		http_reply_error(req, 429, wait, "too many failed logins; try again in %d s", wait);
+		return;
+	}
+	users_refresh(&l->users, true, NULL);
+	u = users_token(&l->users, USER_SHARE, token);
+	sodium_memzero(token, sizeof(token));
+	if (!u || user_ended(u)) {
+		limiter_failed(l->limiter, key);
+		lt_log(LT_WARN, "share_refused", LT_S("link", u ? u->name : "(unknown)"),
+			LT_S("from", req->peer));
+		http_reply_error(req, 401, 0, "this link has expired or was taken back");
+		return;
+	}
+	snprintf(req->user, sizeof(req->user), "%s", u->name);
+	caller.user = req->user;
+	caller.until_ms = u->until_ms;
+	session_new(&l->sessions, u->name, u->hash, true, cookie);
+	sessions_save(&l->sessions);
+	lt_log(LT_INFO, "share_opened", LT_S("link", u->name), LT_S("from", req->peer));
+	reply_session(l, req, &caller, cookie);
+	sodium_memzero(cookie, sizeof(cookie));
 }

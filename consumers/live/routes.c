@@ -31,7 +31,7 @@ struct route {
 
 static void open_stream(struct live *l, struct http_req *req, const struct caller *who)
 {
-	streams_open(l->streams, req, who->session);
+	streams_open(l->streams, req, who->login);
 }
 
 static void one_node(struct live *l, struct http_req *req, const char *rest)
@@ -59,6 +59,7 @@ static const struct route routes[] = {
 	{"/api/v1/session", EXACT, .open = true, .who = login_get_session},
 	{"/api/v1/login", EXACT, .post = true, .open = true, .who = login_post},
 	{"/api/v1/logout", EXACT, .post = true, .open = true, .who = login_logout},
+	{"/api/v1/share", EXACT, .post = true, .open = true, .who = login_share},
 	{"/api/v1/config", EXACT, .plain = api_config},
 	{"/api/v1/status", EXACT, .plain = api_status},
 	{"/api/v1/pipeline", EXACT, .plain = api_pipeline},
@@ -155,6 +156,11 @@ void routes_handle(void *arg, struct http_req *req)
 	}
 	if (!login_caller(l, req, &who) && !(r && r->open)) {
 		refuse_unknown(req);
+		return;
+	}
+	if (who.read_only && req->head.method == HTTP_POST && !(r && r->open)) {
+		lt_counter_add(&refused, 1);
+		http_reply_error(req, 403, 0, "a share link may only look: use GET, or log in");
 		return;
 	}
 	if (!r)

@@ -52,19 +52,27 @@ static struct session *add(struct sessions *s)
 	return &s->list[s->n++];
 }
 
-/* "DIGEST USER TAG MS", a line a session. */
+/* Share links have an end of their own. */
+static bool unused(const struct sessions *s, const struct session *x, int64_t now)
+{
+	return !x->share && now - x->used_ms > s->expire_ms;
+}
+
+/* "DIGEST USER TAG MS", a line a session; " share" behind those of share links. */
 static void load_line(struct sessions *s, const char *line)
 {
 	struct session x = {0}, *slot;
-	char hex[65];
+	char hex[65], kind[8] = "";
 	size_t n;
 
-	if (sscanf(line, "%64[0-9a-f] %64s %16[0-9a-f] %" SCNd64, hex, x.user, x.password_tag,
-		    &x.used_ms) != 4 ||
+	if (sscanf(line, "%64[0-9a-f] %64s %16[0-9a-f] %" SCNd64 " %7s", hex, x.user,
+		    x.password_tag, &x.used_ms, kind) < 4 ||
+		(*kind && strcmp(kind, "share") != 0) ||
 		sodium_hex2bin(x.digest, 32, hex, strlen(hex), NULL, &n, NULL) || n != 32 ||
 		!user_name_valid(x.user) || x.used_ms > now_ms() + 60000 ||
-		now_ms() - x.used_ms > s->expire_ms)
+		(!*kind && now_ms() - x.used_ms > s->expire_ms))
 		return;
+	x.share = *kind != '\0';
 	slot = add(s);
 	x.id = slot->id;
 	*slot = x;
@@ -111,8 +119,9 @@ void sessions_save(struct sessions *s)
 	s->dirty = false;
 	for (size_t i = 0; i < s->n; i++) {
 		sodium_bin2hex(hex, sizeof(hex), s->list[i].digest, 32);
-		lt_buf_printf(&text, "%s %s %s %" PRId64 "\n", hex, s->list[i].user,
-			s->list[i].password_tag, s->list[i].used_ms);
+		lt_buf_printf(&text, "%s %s %s %" PRId64 "%s\n", hex, s->list[i].user,
+			s->list[i].password_tag, s->list[i].used_ms,
+			s->list[i].share ? " share" : "");
 	}
 	temporary = lt_asprintf("%s.new", s->path);
 	if (write_file(temporary, &text) < 0 || rename(temporary, s->path) < 0)
@@ -132,7 +141,7 @@ void sessions_fini(struct sessions *s)
 }
 
 struct session *session_new(struct sessions *s, const char *user, const char *password_hash,
-	char cookie[SESSION_COOKIE_LEN])
+	bool share, char cookie[SESSION_COOKIE_LEN])
 {
 	unsigned char secret[32];
 	struct session *x = add(s);
@@ -144,6 +153,7 @@ struct session *session_new(struct sessions *s, const char *user, const char *pa
 	snprintf(x->user, sizeof(x->user), "%s", user);
 	tag_of(password_hash, x->password_tag);
 	x->used_ms = now_ms();
+	x->share = share;
 	s->dirty = true;
 	return x;
 }
@@ -151,7 +161,6 @@ struct session *session_new(struct sessions *s, const char *user, const char *pa
 struct session *session_find(struct sessions *s, const char *cookie)
 {
 	unsigned char digest[32];
-	int64_t now = now_ms();
 
 	if (strlen(cookie) != SESSION_COOKIE_LEN - 1)
 		return NULL;
@@ -161,16 +170,30 @@ struct session *session_find(struct sessions *s, const char *cookie)
 
 		if (sodium_memcmp(x->digest, digest, 32))
 			continue;
-		if (now - x->used_ms > s->expire_ms)
+		if (unused(s, x, now_ms()))
 			return NULL;
-		/* Written now and then only: a minute is exact enough for days. */
-		if (now - x->used_ms > 60000 || now < x->used_ms) {
-			x->used_ms = now;
-			s->dirty = true;
-		}
+		session_used(s, x);
 		return x;
 	}
 	return NULL;
+}
+
+struct session *session_find_id(struct sessions *s, uint64_t id)
+{
+	for (size_t i = 0; i < s->n; i++)
+		if (s->list[i].id == id)
+			return &s->list[i];
+	return NULL;
+}
+
+void session_used(struct sessions *s, struct session *x)
+{
+	int64_t now = now_ms();
+
+	if (now - x->used_ms <= 60000 && now >= x->used_ms)
+		return;
+	x->used_ms = now;
+	s->dirty = true;
 }
 
 bool session_tag_matches(const struct session *s, const char *password_hash)
@@ -192,7 +215,7 @@ void sessions_expire(struct sessions *s, void (*ended)(void *arg, uint64_t id), 
 	int64_t now = now_ms();
 
 	for (size_t i = 0; i < s->n;) {
-		if (now - s->list[i].used_ms > s->expire_ms) {
+		if (unused(s, &s->list[i], now)) {
 			ended(arg, s->list[i].id);
 			session_end(s, &s->list[i]);
 		} else {

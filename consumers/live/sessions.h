@@ -22,6 +22,7 @@ struct session {
 	char user[65];
 	char password_tag[17]; /* digest of the password's hash: a changed password ends it */
 	int64_t used_ms;
+	bool share; /* of a share link: may only look, and ends with it */
 };
 
 struct sessions {
@@ -39,13 +40,17 @@ void sessions_save(struct sessions *s);
 void sessions_fini(struct sessions *s);
 /** session_new() - @cookie: out. The one that was not used for longest goes when there are too many. */
 struct session *session_new(struct sessions *s, const char *user, const char *password_hash,
-	char cookie[SESSION_COOKIE_LEN]);
+	bool share, char cookie[SESSION_COOKIE_LEN]);
 /** session_find() - marks it as used. NULL: none, or expired. */
 struct session *session_find(struct sessions *s, const char *cookie);
+/** session_find_id() - by number, not marked. */
+struct session *session_find_id(struct sessions *s, uint64_t id);
+/** session_used() - mark it; on disk, a minute is exact enough for days. */
+void session_used(struct sessions *s, struct session *x);
 /** session_tag_matches() - is it still the password that it began with? */
 bool session_tag_matches(const struct session *s, const char *password_hash);
 void session_end(struct sessions *s, struct session *x);
-/** sessions_expire() - drop what was not used; @ended is told of each. */
+/** sessions_expire() - drop what was not used, but of share links; @ended is told of each. */
 void sessions_expire(struct sessions *s, void (*ended)(void *arg, uint64_t id), void *arg);
 
 /* ---- attempts to log in ---- */

@@ -17,7 +17,7 @@ struct client {
 	TAILQ_ENTRY(client) link;
 	struct streams *t;
 	struct http_conn *conn;
-	uint64_t session;
+	uint64_t login;
 	bool fleet;
 	struct hub_source *watch[WATCH_MAX];
 	size_t n_watch;
@@ -351,7 +351,7 @@ static void greet(struct client *c, const char *after)
 	lt_buf_fini(&gaps);
 }
 
-void streams_open(struct streams *t, struct http_req *req, uint64_t session)
+void streams_open(struct streams *t, struct http_req *req, uint64_t login)
 {
 	struct client *c = lt_calloc(1, sizeof(*c));
 	const char *after = http_header(&req->head, "last-event-id");
@@ -370,7 +370,7 @@ void streams_open(struct streams *t, struct http_req *req, uint64_t session)
 	if (!after)
 		after = http_param(&req->query, "after", 0);
 	copy = after ? lt_strdup(after) : NULL; /* the request ends here */
-	c->session = session;
+	c->login = login;
 	c->moved_ns = lt_mono_ns();
 	hub_flush(t->hub); /* what is being collected comes before it, or it would get it twice */
 	TAILQ_INSERT_TAIL(&t->clients, c, link);
@@ -392,13 +392,24 @@ static void end(struct client *c, const char *reason)
 	http_stream_end(conn);
 }
 
-void streams_end_session(struct streams *t, uint64_t session)
+void streams_end_login(struct streams *t, uint64_t login)
 {
 	struct client *c, *next;
 
 	for (c = TAILQ_FIRST(&t->clients); c; c = next) {
 		next = TAILQ_NEXT(c, link);
-		if (session && c->session == session)
+		if (login && c->login == login)
+			end(c, "session");
+	}
+}
+
+void streams_check(struct streams *t, bool (*ok)(void *arg, uint64_t login), void *arg)
+{
+	struct client *c, *next;
+
+	for (c = TAILQ_FIRST(&t->clients); c; c = next) {
+		next = TAILQ_NEXT(c, link);
+		if (c->login && !ok(arg, c->login))
 			end(c, "session");
 	}
 }

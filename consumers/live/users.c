@@ -35,29 +35,45 @@ void token_digest(const char *token, char out[USER_HASH_MAX])
 static int bad_line(const char *path, unsigned line, const char *why, struct lt_err *err)
 {
 	return lt_fail(err, LT_ECONF, LT_CLS_CONFIG, "live.users",
-		"%s:%u: %s; a line is \"user NAME HASH\" or \"token NAME DIGEST\", written by "
-		"latido-live --add-user and --add-token",
+		"%s:%u: %s; a line is \"user NAME HASH\", \"token NAME DIGEST\" or \"share NAME "
+		"DIGEST UNTIL\", written by latido-live --add-user, --add-token and --add-share",
 		path, line, why);
 }
 
 static int parse_line(char *s, struct user *u, const char **why)
 {
 	char *save = NULL, *kind = strtok_r(s, " \t", &save), *name = strtok_r(NULL, " \t", &save);
-	char *hash = strtok_r(NULL, " \t", &save);
+	char *hash = strtok_r(NULL, " \t", &save), *until = strtok_r(NULL, " \t", &save), *end;
+	long long seconds;
 
 	*why = "not an entry";
+	memset(u, 0, sizeof(*u));
 	if (!kind || !name || !hash || strtok_r(NULL, " \t", &save) ||
 		strlen(hash) >= sizeof(u->hash))
 		return -1;
-	u->token = !strcmp(kind, "token");
-	if (!u->token && strcmp(kind, "user"))
+	if (!strcmp(kind, "token"))
+		u->kind = USER_TOKEN;
+	else if (!strcmp(kind, "share"))
+		u->kind = USER_SHARE;
+	else if (strcmp(kind, "user") != 0)
 		return -1;
+	if ((u->kind == USER_SHARE) != (until != NULL))
+		return -1;
+	if (until) {
+		*why = "not a time in seconds since 1970";
+		errno = 0;
+		seconds = strtoll(until, &end, 10);
+		if (errno || *end || *until == '-' || seconds > INT64_MAX / 1000)
+			return -1;
+		u->until_ms = (int64_t)seconds * 1000;
+	}
 	*why = "not a user's name";
 	if (!user_name_valid(name))
 		return -1;
 	*why = "not a hash";
-	if (u->token ? strlen(hash) != 64 || strspn(hash, "0123456789abcdef") != 64
-		     : strncmp(hash, crypto_pwhash_STRPREFIX, strlen(crypto_pwhash_STRPREFIX)) != 0)
+	if (u->kind != USER_PASSWORD ? strlen(hash) != 64 || strspn(hash, "0123456789abcdef") != 64
+				     : strncmp(hash, crypto_pwhash_STRPREFIX,
+					       strlen(crypto_pwhash_STRPREFIX)) != 0)
 		return -1;
 	snprintf(u->name, sizeof(u->name), "%s", name);
 	snprintf(u->hash, sizeof(u->hash), "%s", hash);
@@ -137,12 +153,17 @@ int users_refresh(struct users *u, bool now, struct lt_err *err)
 	size_t n;
 	int rc;
 
-	if (!now && u->checked_ns && lt_mono_ns() - u->checked_ns < LT_NS_PER_S)
-		return LT_OK;
+	if (!now && u->checked_ns && lt_mono_ns() - u->checked_ns < LT_NS_PER_S / 10) {
+		if (u->failed.code && err)
+			*err = u->failed;
+		return u->failed.code;
+	}
 	u->checked_ns = lt_mono_ns();
+	u->failed.code = LT_OK;
 	if (stat(u->path, &st) < 0 &&
 		errno == ENOENT) { /* nobody was added yet, or all were removed */
 		users_fini(u);
+		u->generation++;
 		u->changed = (struct timespec){0};
 		return LT_OK;
 	}
@@ -151,12 +172,13 @@ int users_refresh(struct users *u, bool now, struct lt_err *err)
 		(int64_t)st.st_ino == u->inode)
 		return LT_OK;
 	memset(&st, 0, sizeof(st));
-	rc = users_read(u->path, &text, &st, err);
+	rc = users_read(u->path, &text, &st, &u->failed);
 	if (rc == LT_OK) {
-		rc = users_parse(u->path, text, &list, &n, err);
+		rc = users_parse(u->path, text, &list, &n, &u->failed);
 		sodium_memzero(text, strlen(text));
 		free(text);
 	}
+	u->generation++;
 	free(u->list);
 	u->list = rc == LT_OK ? list : NULL;
 	u->n = rc == LT_OK ? n : 0;
@@ -164,6 +186,8 @@ int users_refresh(struct users *u, bool now, struct lt_err *err)
 	u->changed = rc == LT_OK ? st.st_mtim : (struct timespec){0};
 	u->size = st.st_size;
 	u->inode = (int64_t)st.st_ino;
+	if (rc != LT_OK && err)
+		*err = u->failed;
 	return rc;
 }
 
@@ -174,15 +198,20 @@ void users_fini(struct users *u)
 	u->n = 0;
 }
 
-const struct user *users_find(const struct users *u, const char *name)
+const struct user *users_find(const struct users *u, enum user_kind kind, const char *name)
 {
 	for (size_t i = 0; i < u->n; i++)
-		if (!u->list[i].token && !strcmp(u->list[i].name, name))
+		if (u->list[i].kind == kind && !strcmp(u->list[i].name, name))
 			return &u->list[i];
 	return NULL;
 }
 
-const struct user *users_token(const struct users *u, const char *token)
+bool user_ended(const struct user *u)
+{
+	return u->kind == USER_SHARE && lt_wall_ns() / LT_NS_PER_MS >= u->until_ms;
+}
+
+const struct user *users_token(const struct users *u, enum user_kind kind, const char *token)
 {
 	const struct user *found = NULL;
 	char digest[USER_HASH_MAX];
@@ -191,7 +220,7 @@ const struct user *users_token(const struct users *u, const char *token)
 		return NULL;
 	token_digest(token, digest);
 	for (size_t i = 0; i < u->n; i++)
-		if (u->list[i].token && !sodium_memcmp(u->list[i].hash, digest, 64))
+		if (u->list[i].kind == kind && !sodium_memcmp(u->list[i].hash, digest, 64))
 			found = &u->list[i];
 	return found;
 }

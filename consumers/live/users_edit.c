@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,6 +10,8 @@
 #include <termios.h>
 #include <unistd.h>
 
+#include "http_parse.h"
+#include "latido/clock.h"
 #include "latido/daemon.h"
 #include "latido/mem.h"
 #include "users_int.h"
@@ -89,7 +92,7 @@ static int lock_folder(const char *path, struct lt_err *err)
 	return fd;
 }
 
-/* All lines but the entries that @line replaces; @line NULL: users and tokens of that name go. */
+/* All lines but the entries that @line replaces; @line NULL: all of that name go. */
 static int edit(
 	const char *path, const char *kind, const char *name, const char *line, struct lt_err *err)
 {
@@ -114,7 +117,9 @@ static int edit(
 	for (const char *p = text; rc == LT_OK && p && *p;) {
 		size_t len = strcspn(p, "\n");
 		bool hit = line ? is_entry(p, len, kind, name)
-				: is_entry(p, len, "user", name) || is_entry(p, len, "token", name);
+				: is_entry(p, len, "user", name) ||
+					   is_entry(p, len, "token", name) ||
+					   is_entry(p, len, "share", name);
 
 		found |= hit;
 		if (!hit) {
@@ -165,20 +170,41 @@ int users_add(const char *path, const char *name, const char *password, struct l
 	return edit(path, "user", name, hash, err);
 }
 
+static void make_token(char token[TOKEN_TEXT_MAX], char digest[USER_HASH_MAX])
+{
+	unsigned char secret[32];
+
+	randombytes_buf(secret, sizeof(secret));
+	sodium_bin2base64(token, TOKEN_TEXT_MAX, secret, sizeof(secret),
+		sodium_base64_VARIANT_URLSAFE_NO_PADDING);
+	token_digest(token, digest);
+	sodium_memzero(secret, sizeof(secret));
+}
+
 int users_add_token(
 	const char *path, const char *name, char token[TOKEN_TEXT_MAX], struct lt_err *err)
 {
-	unsigned char secret[32];
 	char digest[USER_HASH_MAX];
 	int rc = check_name(name, err);
 
 	if (rc != LT_OK)
 		return rc;
-	randombytes_buf(secret, sizeof(secret));
-	sodium_bin2base64(token, TOKEN_TEXT_MAX, secret, sizeof(secret),
-		sodium_base64_VARIANT_URLSAFE_NO_PADDING);
-	token_digest(token, digest);
+	make_token(token, digest);
 	return edit(path, "token", name, digest, err);
+}
+
+int users_add_share(const char *path, const char *name, int64_t for_ms, char token[TOKEN_TEXT_MAX],
+	struct lt_err *err)
+{
+	int64_t until_ms = lt_wall_ns() / LT_NS_PER_MS + for_ms;
+	char digest[USER_HASH_MAX], line[USER_HASH_MAX + 24];
+	int rc = check_name(name, err);
+
+	if (rc != LT_OK)
+		return rc;
+	make_token(token, digest);
+	snprintf(line, sizeof(line), "%s %" PRId64, digest, (until_ms + 999) / 1000);
+	return edit(path, "share", name, line, err);
 }
 
 int users_remove(const char *path, const char *name, struct lt_err *err)
@@ -244,8 +270,32 @@ static int add_user(const char *path, const char *name, struct lt_err *err)
 	return rc;
 }
 
-int users_command(const char *path, const char *add, const char *token, const char *remove)
+static int add_share(const struct users_command *c, struct lt_err *err)
 {
+	int64_t for_ms = SHARE_MS;
+	char token[TOKEN_TEXT_MAX];
+	int rc;
+
+	if (c->expires &&
+		(!http_duration_ms(c->expires, &for_ms) || for_ms < 60000 || for_ms > SHARE_MAX_MS))
+		return lt_fail(err, LT_EINVAL, LT_CLS_CONFIG, "live.users",
+			"--expires %s: expected 1m to 3650d, such as 12h or 30d", c->expires);
+	rc = users_add_share(c->path, c->share, for_ms, token, err);
+	if (rc != LT_OK)
+		return rc;
+	printf("%s/?kiosk=1#share=%s\n", c->url, token);
+	fprintf(stderr,
+		"Whoever opens this link may look, and nothing else, until it expires or "
+		"latido-live "
+		"--remove-user %s takes it back; shown this once. Its digest is in %s\n",
+		c->share, c->path);
+	sodium_memzero(token, sizeof(token));
+	return LT_OK;
+}
+
+int users_command(const struct users_command *c)
+{
+	const char *path = c->path, *add = c->user, *token = c->token, *remove = c->remove;
 	char text[TOKEN_TEXT_MAX];
 	struct lt_err err = {0};
 	int rc = LT_OK;
@@ -267,6 +317,8 @@ int users_command(const char *path, const char *add, const char *token, const ch
 				"\"Authorization: Bearer ...\". Its digest is in %s\n",
 				token, path);
 		}
+	} else if (c->share) {
+		rc = add_share(c, &err);
 	} else {
 		rc = users_remove(path, remove, &err);
 		if (rc == LT_OK)

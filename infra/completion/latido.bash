@@ -106,14 +106,14 @@ complete -F _latido_load latido-load
 
 _latido_live() {
 	local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]}
-	local words="--config --add-user --add-token --remove-user --check-config --print-config"
+	local words="--config --add-user --add-token --add-share --expires --remove-user --check-config --print-config"
 	words+=" --print-sample-config --log-level --log-format --version --help"
 	case $previous in
 	-c | --config)
 		mapfile -t COMPREPLY < <(compgen -f -- "$current")
 		return
 		;;
-	--add-user | --add-token | --remove-user) return ;;
+	--add-user | --add-token | --add-share | --expires | --remove-user) return ;;
 	--log-level) words="error warn info debug" ;;
 	--log-format) words="logfmt json" ;;
 	esac

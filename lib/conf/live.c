@@ -26,8 +26,8 @@ static const struct lt_conf_key keys[] = {
 		.help = "password: nothing is shown without logging in or a bearer token. none: "
 			"everybody who can connect sees everything; only on a loopback address."),
 	KEY(STRING, "users_file", users_file, "/var/lib/latido-live/users", .max = 4096,
-		.help = "Who may log in, one a line; written by latido-live --add-user and "
-			"--add-token, read again when it changes."),
+		.help = "Who may log in, one a line; written by latido-live --add-user, "
+			"--add-token and --add-share, read again when it changes."),
 	KEY(STRING, "sessions_file", sessions_file, "", .max = 4096,
 		.help = "Where sessions are kept so that logins survive a restart, as digests. "
 			"Empty: they end with the program."),

@@ -74,7 +74,7 @@ def live(run_program, write_config, bin_folder, tmp_path, redis, shared_postgres
         feeder.node("n1", n + 1)
     feeder.send("d1", [21.5], family("temp"), seq=0, interval_ms=0)
     for n in range(2):
-        feeder.send("hot.h1", [n, 5 * n, 7], FIGURES, seq=0, interval_ms=1000, window=False)
+        feeder.send("hot.h1", [n, 5 * n, 7], FIGURES, seq=0, interval_ms=1000)
     feeder.alert(FINGERPRINT, state="firing", value=1.5)
     return server
 
@@ -148,6 +148,7 @@ def test_every_path_answers_as_described(api, live):
     ask("/api/v1/nodes/{source}/at", "/api/v1/nodes/n1/at?time=4000000000")
     ask("/api/v1/nodes/{source}/at", "/api/v1/nodes/none/at?time=1", 404)
     ask("/api/v1/nodes/{source}/at", "/api/v1/nodes/n1/at", 400)
+    wait_until(lambda: live.get("/api/v1/pipeline", **cookie).json["parts"], SECONDS, "the figures of a part")
     (part,) = ask("/api/v1/pipeline").json["parts"]
     assert (part["part"], part["host"], part["lag_messages"], len(part["figures"])) == ("hot", "h1", 7, 3)
     wait_until(lambda: live.get("/api/v1/alerts", **cookie).json["active"], SECONDS, "the alert")
@@ -160,6 +161,12 @@ def test_every_path_answers_as_described(api, live):
     with live.stream(**cookie) as stream:
         stream.wait_event("alerts")
     ask("/api/v1/logout", method="post", body=b"")
+    token = live.command("--add-share", "wall").strip().split("#share=")[1]
+    ask("/api/v1/share", method="post", body=json.dumps({"token": token}), **as_json)
+    ask("/api/v1/share", None, 400, "post", "{}", **as_json)
+    ask("/api/v1/share", None, 401, "post", '{"token":"x"}', **as_json)
+    ask("/api/v1/share", None, 403, "post", "{}", Origin="https://evil.example", **as_json)
+    ask("/api/v1/share", None, 415, "post", "{}")
     ask("/api/v1/logout", None, 403, "post", b"", Origin="https://evil.example")
     wrong = json.dumps({"user": USER, "password": "wrong-wrong"})
     ask("/api/v1/login", None, 401, "post", wrong, **as_json)

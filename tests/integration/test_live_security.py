@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: MIT
 """Who gets into latido-live, and what it does with those who try otherwise."""
 
+import json
 import os
 import re
+import signal
 import socket
 import ssl
 import stat
@@ -66,7 +68,7 @@ def test_every_route_of_the_table_is_in_the_list():
     assert len(routes) > 10
     for route, rest in routes:
         if ".open = true" in rest:
-            assert route in OPEN | {"/api/v1/login", "/api/v1/logout"}
+            assert route in OPEN | {"/api/v1/login", "/api/v1/logout", "/api/v1/share"}
         else:
             assert any(p.startswith(route) for p in SECRET_PATHS), route
 
@@ -152,8 +154,11 @@ def test_bearer_tokens(start):
         text = file.read()
     assert token not in text and PASSWORD not in text and "$argon2id$" in text
     assert stat.S_IMODE(os.stat(live.users).st_mode) == 0o600
-    live.command("--remove-user", "grafana")
-    wait_until(lambda: live.get("/api/v1/nodes", Authorization=f"Bearer {token}").status == 401, SECONDS, "it ended")
+    with live.stream(Authorization=f"Bearer {token}") as stream:
+        stream.wait_event("hello")
+        live.command("--remove-user", "grafana")
+        assert stream.wait_event("end") == {"reason": "session"} and stream.ended.wait(SECONDS)
+    assert live.get("/api/v1/nodes", Authorization=f"Bearer {token}").status == 401
 
 
 def test_changed_password_and_removed_user_end_sessions(start):
@@ -168,6 +173,98 @@ def test_changed_password_and_removed_user_end_sessions(start):
         live.command("--remove-user", USER)
         assert stream.wait_event("end") == {"reason": "session"}
     assert live.get("/api/v1/nodes", Cookie=again).status == 401
+
+
+def test_removing_ends_that_user_only(start):
+    """Also without waiting for the file to be looked at: SIGHUP reads it again."""
+    live = start(auth="password")
+    token = live.command("--add-token", "other").strip()
+    cookie = live.cookie()
+    wait_until(lambda: live.get("/api/v1/nodes", Authorization=f"Bearer {token}").status == 200, SECONDS, "it counts")
+    with live.stream(Authorization=f"Bearer {token}") as stays, live.stream(Cookie=cookie) as goes:
+        stays.wait_event("hello")
+        goes.wait_event("hello")
+        live.command("--remove-user", USER)
+        live.program.process.send_signal(signal.SIGHUP)
+        assert goes.wait_event("end") == {"reason": "session"} and goes.ended.wait(SECONDS)
+        assert live.get("/api/v1/nodes", Cookie=cookie).status == 401
+        assert live.login().status == 401
+        stays.wait_event("tick")
+        assert stays.of("end") == [] and live.get("/api/v1/nodes", Authorization=f"Bearer {token}").status == 200
+
+
+def share(live, token, **headers):
+    return live.request("POST", "/api/v1/share", json.dumps({"token": token}),
+                        {"Content-Type": "application/json", **headers})
+
+
+def test_share_link_may_only_look(start, tmp_path):
+    live = start(live={"sessions_file": str(tmp_path / "sessions"), "origins": ["https://latido.example"]})
+    link = live.command("--add-share", "wall", "--expires", "2d").strip()
+    url, token = link.split("#share=")
+    assert url == "https://latido.example/?kiosk=1" and len(token) == 43
+    answer = share(live, token)
+    assert answer.status == 200 and answer.json["user"] == "wall" and answer.json["read_only"] is True
+    assert 0 < answer.json["expires_ms"] - time.time() * 1000 <= 2 * 86400_000 + 1000
+    cookie = answer.headers["Set-Cookie"]
+    assert "HttpOnly" in cookie and "SameSite=Strict" in cookie
+    assert 86400 < int(re.search(r"Max-Age=(\d+)", cookie)[1]) <= 2 * 86400 + 1
+    cookie = cookie.split(";")[0]
+    for path in SECRET_PATHS:
+        if path != "/api/v1/stream":
+            assert live.get(path, Cookie=cookie).status not in (401, 403), path
+    assert live.json("/api/v1/session", Cookie=cookie)["read_only"] is True
+    form = {"Content-Type": "application/x-www-form-urlencoded", "Cookie": cookie}
+    for path in ("/prometheus/api/v1/query", "/api/v1/nodes", "/metrics"):
+        assert live.request("POST", path, "query=1", form).status == 403, path
+    # The link's token is neither a program's token, nor a password, nor kept or logged anywhere.
+    assert live.get("/api/v1/nodes", Authorization=f"Bearer {token}").status == 401
+    assert live.login("wall", token).status == 401
+    live.restart()
+    assert live.get("/api/v1/nodes", Cookie=cookie).status == 200
+    for path in (live.users, str(tmp_path / "sessions"), live.program.log):
+        with open(path, encoding="utf-8") as file:
+            text = file.read()
+        assert token not in text and cookie.split("=")[1] not in text, path
+    with live.stream(Cookie=cookie) as stream:
+        stream.wait_event("hello")
+        live.command("--remove-user", "wall")
+        assert stream.wait_event("end") == {"reason": "session"}
+    assert live.get("/api/v1/nodes", Cookie=cookie).status == 401
+    assert share(live, token).status == 401
+
+
+def test_share_link_ends_by_itself(start):
+    live = start()
+    token = live.command("--add-share", "wall").strip().split("#share=")[1]
+    cookie = share(live, token).headers["Set-Cookie"].split(";")[0]
+    with live.stream(Cookie=cookie) as stream:
+        stream.wait_event("hello")
+        # As if the time of the link were over: its end stands in the file.
+        with open(live.users, encoding="utf-8") as file:
+            text = file.read()
+        with open(live.users, "w", encoding="utf-8") as file:
+            file.write(re.sub(r"(share wall \w+) \d+", rf"\1 {int(time.time()) + 2}", text))
+        assert stream.wait_event("end") == {"reason": "session"}
+    assert live.get("/api/v1/nodes", Cookie=cookie).status == 401
+    assert share(live, token).status == 401
+    assert live.login().status == 200  # nobody else was touched
+
+
+def test_share_refuses(start, bin_folder):
+    live = start(live={"login_attempts": 1, "login_window": "1h"})
+    live.command("--add-share", "wall", "--expires", "1h")
+    for body in (b"", b"{}", b'{"token":5}', b'{"token":"a","token":"b"}', b'{"token":"' + b"x" * 64 + b'"}'):
+        assert live.request("POST", "/api/v1/share", body, {"Content-Type": "application/json"}).status == 400, body
+    assert live.request("POST", "/api/v1/share", b"token=x", {"Content-Type": "text/plain"}).status == 415
+    assert share(live, "A" * 43, Origin="https://evil.example").status == 403
+    assert live.get("/api/v1/share").status == 405
+    assert [share(live, "A" * 43).status for _ in range(6)] == [401] * 5 + [429]
+    for arguments, code in ((["--add-share", "a b"], 1), (["--add-share", "a", "--expires", "1s"], 1),
+                            (["--add-share", "a", "--expires", "soon"], 1), (["--expires", "1h"], 2)):
+        run = subprocess.run([f"{bin_folder}/latido-live", "--config", live.config, *arguments], capture_output=True,
+                             text=True, timeout=SECONDS, check=False)
+        assert run.returncode == code and run.stdout == "" and run.stderr, arguments
 
 
 def test_sessions_survive_a_restart(start, tmp_path):

@@ -148,6 +148,7 @@ static void test_users_file(void **state)
 {
 	char folder[] = "/tmp/live-test-XXXXXX", path[64], token[TOKEN_TEXT_MAX];
 	struct users u = {.path = path};
+	int64_t now = lt_wall_ns();
 	struct lt_err err;
 
 	(void)state;
@@ -161,13 +162,24 @@ static void test_users_file(void **state)
 	assert_int_equal(users_add_token(path, "ana", token, &err), LT_OK);
 	assert_int_equal(users_refresh(&u, true, &err), LT_OK);
 	assert_int_equal(u.n, 2);
-	assert_true(user_verify(users_find(&u, "ana")->hash, "another one", 11));
-	assert_false(user_verify(users_find(&u, "ana")->hash, "long enough", 11));
+	assert_true(user_verify(users_find(&u, USER_PASSWORD, "ana")->hash, "another one", 11));
+	assert_false(user_verify(users_find(&u, USER_PASSWORD, "ana")->hash, "long enough", 11));
 	assert_false(user_verify(NULL, "another one", 11));
-	assert_string_equal(users_token(&u, token)->name, "ana");
+	assert_string_equal(users_token(&u, USER_TOKEN, token)->name, "ana");
 	token[0] ^= 1;
-	assert_null(users_token(&u, token));
-	assert_null(users_token(&u, ""));
+	assert_null(users_token(&u, USER_TOKEN, token));
+	assert_null(users_token(&u, USER_TOKEN, ""));
+	/* A link of the same name is something else, and ends by itself. */
+	assert_int_equal(users_add_share(path, "ana", 60000, token, &err), LT_OK);
+	assert_int_equal(users_refresh(&u, true, &err), LT_OK);
+	assert_int_equal(u.n, 3);
+	assert_null(users_token(&u, USER_TOKEN, token));
+	assert_string_equal(users_token(&u, USER_SHARE, token)->name, "ana");
+	assert_false(user_ended(users_find(&u, USER_SHARE, "ana")));
+	lt_clock_fake(true, 1, now + 90 * LT_NS_PER_S);
+	assert_true(user_ended(users_find(&u, USER_SHARE, "ana")));
+	assert_false(user_ended(users_find(&u, USER_PASSWORD, "ana")));
+	lt_clock_fake(false, 0, 0);
 	assert_int_equal(users_remove(path, "eva", &err), LT_EINVAL);
 	assert_int_equal(users_remove(path, "ana", &err), LT_OK);
 	assert_int_equal(users_refresh(&u, true, &err), LT_OK);
@@ -186,7 +198,7 @@ static void count_end(void *arg, uint64_t id)
 static void test_sessions(void **state)
 {
 	char folder[] = "/tmp/live-test-XXXXXX", path[64];
-	char a[SESSION_COOKIE_LEN], b[SESSION_COOKIE_LEN];
+	char a[SESSION_COOKIE_LEN], b[SESSION_COOKIE_LEN], c[SESSION_COOKIE_LEN];
 	struct sessions s = {0}, again = {0};
 	int64_t now = lt_wall_ns();
 	int ended = 0;
@@ -195,8 +207,8 @@ static void test_sessions(void **state)
 	assert_non_null(mkdtemp(folder));
 	snprintf(path, sizeof(path), "%s/sessions", folder);
 	sessions_load(&s, path, 1000000);
-	session_new(&s, "ana", "hash", a);
-	session_new(&s, "eva", "hash", b);
+	session_new(&s, "ana", "hash", false, a);
+	session_new(&s, "eva", "hash", false, b);
 	assert_string_not_equal(a, b);
 	assert_string_equal(session_find(&s, a)->user, "ana");
 	assert_true(session_tag_matches(session_find(&s, a), "hash"));
@@ -204,15 +216,18 @@ static void test_sessions(void **state)
 	session_end(&s, session_find(&s, b));
 	assert_null(session_find(&s, b));
 	assert_null(session_find(&s, ""));
+	session_new(&s, "wall", "hash", true, c);
 	sessions_save(&s);
 	sessions_load(&again, path, 1000000);
-	assert_int_equal(again.n, 1);
+	assert_int_equal(again.n, 2);
+	assert_false(session_find(&again, a)->share);
 	assert_string_equal(session_find(&again, a)->user, "ana");
 	lt_clock_fake(true, 1, now + 1001 * LT_NS_PER_S);
 	assert_null(session_find(&again, a));
 	sessions_expire(&again, count_end, &ended);
 	assert_int_equal(ended, 1);
-	assert_int_equal(again.n, 0);
+	assert_int_equal(again.n, 1); /* a share link's ends with the link */
+	assert_true(session_find(&again, c)->share);
 	lt_clock_fake(false, 0, 0);
 	sessions_fini(&s);
 	sessions_fini(&again);
