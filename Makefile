@@ -150,6 +150,7 @@ $(B)/contract/%: $(B)/tests/contract/%.o $(SUPPORT) $(ARCHIVE)
 $(B)/tools/%: $(B)/tests/tools/%.o $(ARCHIVE)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(ALL_CFLAGS) -o $@ $^ $(LDLIBS)
+$(B)/bench/codec_bench: LDLIBS += -lz
 $(B)/bench/%: $(B)/tests/bench/%.o $(SUPPORT) $(ARCHIVE)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(ALL_CFLAGS) -o $@ $^ $(LDLIBS) -lcmocka
@@ -167,44 +168,29 @@ $(FB)/bin/%: $(FB)/tests/fuzz/%.o $(FB)/liblatido.a
 	@mkdir -p $(@D)
 	$(Q)$(CLANG) -fsanitize=fuzzer,address,undefined -pthread -o $@ $^ $(LDLIBS)
 
-.PHONY: bench bench-agent
-bench: bench-bin ## Run every benchmark once
-	@for b in $(BENCH_BINS); do echo "== $$(basename $$b)"; $$b || exit 1; done
-	$(MAKE) --no-print-directory bench-kafka
-	$(MAKE) --no-print-directory bench-drain
-	$(MAKE) --no-print-directory bench-agent
-	$(MAKE) --no-print-directory bench-alert
-	$(MAKE) --no-print-directory bench-live
-	$(MAKE) --no-print-directory bench-kmod
-	$(MAKE) --no-print-directory bench-page
-
-.PHONY: bench-kafka
-bench-kafka: all tools-bin kafka-jars ## latido-store emptying a Kafka topic beside a bare COPY (KAFKA_ARGS="--million 5")
-	LATIDO_BIN=$(B)/bin /usr/bin/python3 tests/bench/kafka_store.py $(KAFKA_ARGS)
-
-.PHONY: bench-alert
-bench-alert: all ## latido-alert beside Prometheus, the same rules and series (ALERT_ARGS="--sources 1000")
-	LATIDO_BIN=$(B)/bin /usr/bin/python3 tests/bench/alert/bench_alert.py $(ALERT_ARGS)
-
-bench-agent: $(B)/bin/latido-agent ## CPU time and memory of the agent beside node_exporter (BENCH_SECONDS=600 for ten minutes)
-	LATIDO_BIN=$(B)/bin /usr/bin/python3 tests/bench/agent/bench_agent.py
-
-.PHONY: bench-live
-bench-live: all $(B)/tools/live_clients ## CPU and memory of latido-live with 1 000 streaming clients
-	LATIDO_BIN=$(B)/bin /usr/bin/python3 tests/bench/live_bench.py
+# What needs Apache Kafka; the others do without its jars.
+KAFKA_BENCHES := ingest growth memory bridge
+.PHONY: bench
+ifeq ($(BENCH),help)
+bench:
+	@/usr/bin/python3 tests/bench/run.py help
+else
+bench: ## Benchmarks beside ceilings and peers, into bench.json; BENCH="store codec" for some (BENCH=help), ROUNDS=, SECONDS=
+	infra/deps.sh build demo test
+	$(MAKE) --no-print-directory all bench-bin tools-bin \
+		$(if $(if $(BENCH),$(filter $(KAFKA_BENCHES),$(BENCH)),all),kafka-jars)
+	LATIDO_BIN=$(B)/bin /usr/bin/python3 tests/bench/run.py $(if $(ROUNDS),--rounds $(ROUNDS)) \
+		$(if $(SECONDS),--seconds $(SECONDS)) $(BENCH)
+endif
 
 # Breaks everything at random (tests/fault/fault.py); SEED=... replays, FAULTS=... says how often,
 # BUS=kafka: agents publish to Kafka, BUS=bridge: through latido-bridge (both need make kafka-jars).
-.PHONY: test-fault soak bench-spool bench-drain
+.PHONY: test-fault soak
 test-fault: all ## Kill, stop, cut, fill and set back everything for a few minutes; prove that nothing is lost
 	LATIDO_BIN=$(B)/bin /usr/bin/python3 tests/fault/fault.py --faults $(or $(FAULTS),30) --bus $(or $(BUS),mqtt)
 soak: all ## The same for long, with 100 agents (FAULTS=500)
 	LATIDO_BIN=$(B)/bin /usr/bin/python3 tests/fault/fault.py --faults $(or $(FAULTS),500) --agents 100 \
 		--interval 1000 --bus $(or $(BUS),mqtt)
-bench-spool: $(B)/bench/spool_bench bench-drain ## Spool appends beside a bare loop; draining an hour of backlog
-	$(B)/bench/spool_bench
-bench-drain: all $(B)/tools/spool_fill ## Draining an hour of backlog of 1 and of 100 agents (DRAIN="1 3600" for one)
-	LATIDO_BIN=$(B)/bin /usr/bin/python3 tests/bench/drain_bench.py $(DRAIN)
 
 .PHONY: tests-bin fuzz-bin bench-bin tools-bin
 tests-bin: $(UNIT_BINS) $(CONTRACT_BINS)

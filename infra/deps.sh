@@ -19,7 +19,7 @@ build="gcc libc6-dev make git pkg-config scdoc
 # The page of the live view is built with them. Node from elsewhere is as good, and has npm inside.
 command -v node >/dev/null && command -v npm >/dev/null || build="$build nodejs npm"
 demo="mosquitto mosquitto-clients redis-server postgresql-15 python3"
-test="libcmocka-dev clang-14 libclang-rt-14-dev clang-format-14 clang-tidy-14 shellcheck yamllint
+test="libcmocka-dev zlib1g-dev clang-14 libclang-rt-14-dev clang-format-14 clang-tidy-14 shellcheck yamllint
 	prometheus prometheus-alertmanager prometheus-node-exporter protobuf-compiler
 	python3-pytest python3-psycopg2 python3-redis python3-paho-mqtt python3-protobuf python3-jsonschema
 	python3-yaml pyflakes3 procps openssl jq tmux systemd chromium"

@@ -11,7 +11,7 @@ KMOD_OUT = $(O)/kmod/$(KRELEASE)-modules
 KMAKE = $(MAKE) --no-print-directory -C $(KDIR) M=$(abspath $(KMOD_OUT)) LATIDO_VERSION=$(VERSION) W=1 \
 	$(if $(WERROR),LATIDO_WERROR=y)
 
-.PHONY: kmod kmod-folder kmod-sources kmod-install kmod-dkms kmod-lint kmod-guest test-kmod test-kmod-debug bench-kmod
+.PHONY: kmod kmod-folder kmod-sources kmod-install kmod-dkms kmod-lint kmod-guest test-kmod test-kmod-debug
 kmod: kmod-sources ## Build the kernel modules for KDIR, by default the running kernel's headers
 	$(Q)$(KMAKE) modules >$(KMOD_OUT)/build.log 2>&1 || { cat $(KMOD_OUT)/build.log; exit 1; }
 	$(Q)mkdir -p $(KMOD_OUT)/stripped
@@ -48,5 +48,3 @@ test-kmod: all ## Boot Debian's kernel with the modules under emulation and comp
 test-kmod-debug: all ## The same in a kernel built with KASAN, lockdep and kmemleak (once about 10 minutes)
 	infra/deps.sh build demo test kmod kmod-debug
 	LATIDO_BIN=$(B)/bin LATIDO_KMOD_DEBUG=1 /usr/bin/python3 -m pytest -v -rA -p no:cacheprovider tests/kmod/test_kmod.py
-bench-kmod: ## What a read of /proc/latido costs beside /proc, in the test machine at 500 processes
-	/usr/bin/python3 tests/kmod/bench.py

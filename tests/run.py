@@ -272,7 +272,7 @@ SUITES = [
     Suite("kmod", binaries("release", "all"), kmod_jobs, 10),
     Suite("fault", binaries("release", "all", "kafka-jars"), fault_jobs, 9),
     Suite("browser", [*binaries("release", "all"), *binaries("asan", "all")], browser_jobs, 9),
-    Suite("integration-release", binaries("release", "all", "tests-bin", "tools-bin", "kafka-jars"),
+    Suite("integration-release", binaries("release", "all", "tests-bin", "tools-bin", "bench-bin", "kafka-jars"),
           pytest_jobs("release"), 8),
     Suite("integration-asan", binaries("asan", "all", "tests-bin", "tools-bin"), pytest_jobs("asan", "not once"), 7),
     Suite("integration-tsan", binaries("tsan", "all", "tests-bin"), pytest_jobs("tsan", "threaded and not once"), 6),

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What the engine of latido-alert costs: SOURCES sources (argument or ALERT_SOURCES, 10 000) with
- * 400 values each at one event a second, 100 rules like the default ones. Time is simulated, so a
- * busy machine only takes longer: CPU seconds for each simulated second are the share of one core.
- * Decoding is part of it, the bus is not (tests/bench/alert/bench_alert.py has both, beside
- * Prometheus).
+ * What the engine of latido-alert costs: 10 000 sources (ALERT_SOURCES: so many) with 400 values each
+ * at one event a second, 100 rules like the default ones. Time is simulated, so a busy machine only
+ * takes longer: CPU seconds for each simulated second are the share of one core. Decoding is part of
+ * it, the bus is not (tests/bench/alert/bench_alert.py has both, beside Prometheus). A round is
+ * --seconds simulated ones.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "../../lib/alert/engine.h"
+#include "../support/bench.h"
 #include "latido/clock.h"
 #include "latido/log.h"
 
@@ -21,7 +22,6 @@
 #define VALUES         400
 #define RULES_IN_GROUP 10
 #define WARM           130 /* simulated seconds until the windows are full */
-#define MEASURE        30
 #define SAMPLES        10000
 
 /* CPU time of the evaluation of a group, in ms, by order of measuring. */
@@ -194,10 +194,43 @@ static void write_rules(const char *path)
 	fclose(f);
 }
 
+/* What the sender's side takes of a second. */
+static double encode_seconds(struct load *l, int sources)
+{
+	struct lt_event event = {.source = "node-00000", .stream = "", .epoch = 1, .seq = 1};
+	double begun = cpu_seconds();
+
+	fill(l, &event, 0, 1);
+	for (int i = 0; i < sources; i++) {
+		lt_buf_reset(&l->payload);
+		lt_encode_protobuf(&event, true, &l->payload);
+	}
+	return cpu_seconds() - begun;
+}
+
+static void show(
+	const struct bench_run *run, struct lt_engine_info *info, double share, size_t resident)
+{
+	double series = (double)lt_gauge_get(&info->store.series);
+
+	qsort(group_ms, n_groups, sizeof(*group_ms), by_size);
+	bench_result(
+		run, "decoding, series, evaluation", BENCH_SUBJECT, "% of a core", share * 100);
+	bench_result(run, "series kept", BENCH_SUBJECT, "series", series);
+	bench_result(
+		run, "resident memory", BENCH_SUBJECT, "bytes/series", (double)resident / series);
+	bench_result(run, "of it samples", BENCH_SUBJECT, "bytes/series",
+		(double)lt_gauge_get(&info->store.samples_bytes) / series);
+	bench_result(run, "evaluation of a group, p50", BENCH_SUBJECT, "ms CPU", quantile(0.5));
+	bench_result(run, "evaluation of a group, p99", BENCH_SUBJECT, "ms CPU", quantile(0.99));
+	bench_result(run, "rules that failed", BENCH_SUBJECT, "evaluations",
+		(double)lt_counter_get(&info->rules.failures));
+}
+
 int main(int argc, char **argv)
 {
 	const char *env = getenv("ALERT_SOURCES");
-	int sources = argc > 1 ? atoi(argv[1]) : env ? atoi(env) : 10000;
+	int sources = env ? atoi(env) : 10000, t;
 	static struct lt_engine_info info;
 	char rules[] = "/tmp/alert-bench-XXXXXX";
 	struct lt_buf text = {0}, report = {0};
@@ -206,11 +239,16 @@ int main(int argc, char **argv)
 	struct lt_conf *conf;
 	struct lt_err err;
 	int64_t start_ms = lt_wall_ns() / LT_NS_PER_S * 1000 + 1000;
-	struct lt_event event = {.source = "node-00000", .stream = "", .epoch = 1, .seq = 1};
+	struct bench_run run;
 	size_t before;
-	double cpu, encode;
-	int fd = mkstemp(rules);
+	int fd;
 
+	bench_init(&run, "rules", "alert", 3, 10, argc, argv);
+	if (sources < 1) {
+		fprintf(stderr, "alert_bench: ALERT_SOURCES: %s\n", env);
+		return 2;
+	}
+	fd = mkstemp(rules);
 	if (fd < 0)
 		return 1;
 	close(fd);
@@ -235,37 +273,21 @@ int main(int argc, char **argv)
 	l.shapes = lt_shapes_new(1 << 26, 100000);
 	lt_engine_bus(e, true, true);
 	before = resident_bytes();
-	for (int t = 0; t < WARM; t++)
+	bench_case(
+		&run, "%d sources x %d values a second, 100 rules in 10 groups", sources, VALUES);
+	for (t = 0; t < WARM; t++)
 		second(e, &info, &l, sources, start_ms, t);
-	n_groups = 0;
-	cpu = cpu_seconds();
-	for (int t = WARM; t < WARM + MEASURE; t++)
-		second(e, &info, &l, sources, start_ms, t);
-	cpu = cpu_seconds() - cpu;
-	qsort(group_ms, n_groups, sizeof(*group_ms), by_size);
-	/* What the sender's side of the loop takes. */
-	encode = cpu_seconds();
-	fill(&l, &event, 0, 1);
-	for (int i = 0; i < sources; i++) {
-		lt_buf_reset(&l.payload);
-		lt_encode_protobuf(&event, true, &l.payload);
+	for (run.round = 1; run.round <= run.rounds; run.round++) {
+		const int until = t + (int)(run.seconds < 1 ? 1 : run.seconds), from = t;
+		double cpu = cpu_seconds();
+
+		n_groups = 0;
+		for (; t < until; t++)
+			second(e, &info, &l, sources, start_ms, t);
+		cpu = cpu_seconds() - cpu;
+		show(&run, &info, cpu / (until - from) - encode_seconds(&l, sources),
+			resident_bytes() - before);
 	}
-	encode = cpu_seconds() - encode;
-	printf("%d sources x %d values a second, 100 rules in 10 groups, %d s\n", sources, VALUES,
-		MEASURE);
-	printf("  CPU share of one core      %8.1f %%  (decoding, series, evaluation)\n",
-		(cpu / MEASURE - encode) * 100);
-	printf("  series kept                %8lld\n", (long long)lt_gauge_get(&info.store.series));
-	printf("  bytes a kept series        %8.0f  (%.0f of it samples)\n",
-		(double)(resident_bytes() - before) / (double)lt_gauge_get(&info.store.series),
-		(double)lt_gauge_get(&info.store.samples_bytes) /
-			(double)lt_gauge_get(&info.store.series));
-	printf("  evaluation of a group      %8.1f ms p50, %.1f ms p99\n", quantile(0.5),
-		quantile(0.99));
-	printf("  rules evaluated %llu, failed %llu, alerts pending %lld, firing %lld\n",
-		(unsigned long long)lt_counter_get(&info.rules.evaluations),
-		(unsigned long long)lt_counter_get(&info.rules.failures),
-		(long long)lt_gauge_get(&info.pending), (long long)lt_gauge_get(&info.firing));
 	lt_clock_fake(false, 0, 0);
 	lt_engine_free(e);
 	lt_snapshot_free(l.snap);

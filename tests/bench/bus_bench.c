@@ -1,19 +1,18 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Messages a second from lt_bus_publish() to lt_bus_poll(), at QoS 1, and what they cost.
- *
- *	bus_bench [URL [MESSAGES [BYTES [WINDOW]]]]
- *
- * By default mem://bench. With MQTT the publisher is a process of its own, as in real life: paho
- * has one lock a process. Time is from the first message received to the last one.
+ * Messages a second from lt_bus_publish() to lt_bus_poll(), at QoS 1, and the CPU time of both
+ * sides: through memory, and through the broker that BENCH_BUS_URL names (tests/bench/run.py's
+ * "bus" starts one). With MQTT the publisher is a process of its own, as in real life: paho has one
+ * lock a process. Time is from the first message received to the last one.
  */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
+#include "../support/bench.h"
 #include "latido/bus.h"
 #include "latido/clock.h"
 #include "latido/mem.h"
@@ -30,6 +29,7 @@ struct side {
 	size_t size;
 	int64_t first_ns, last_ns;
 	int ready_fd; /* where the reader says that it has subscribed, or -1 */
+	int64_t cpu_ns;
 };
 
 static void die(const char *what, const char *why)
@@ -111,13 +111,12 @@ static void on_delivered(void *arg, uint64_t token, int code, const struct lt_er
 	check_end(s);
 }
 
-static double cpu_us(void)
+static int64_t cpu_ns(void)
 {
-	struct rusage u;
+	struct timespec t;
 
-	getrusage(RUSAGE_SELF, &u);
-	return (double)(u.ru_utime.tv_sec + u.ru_stime.tv_sec) * 1e6 +
-	       (double)(u.ru_utime.tv_usec + u.ru_stime.tv_usec);
+	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+	return t.tv_sec * LT_NS_PER_S + t.tv_nsec;
 }
 
 static void run(struct side *s, const char *role)
@@ -132,6 +131,7 @@ static void run(struct side *s, const char *role)
 		.comp = role, .durable = true, .topics = &topic, .n_topics = s->reads};
 	struct lt_err err;
 
+	s->cpu_ns = cpu_ns();
 	if (lt_loop_init(&s->loop, &err) < 0)
 		die("loop", err.msg);
 	s->bus = lt_bus_new(&s->conf, &opt, &h, &s->loop, &err);
@@ -140,55 +140,95 @@ static void run(struct side *s, const char *role)
 	lt_loop_run(&s->loop);
 	lt_bus_free(s->bus);
 	lt_loop_fini(&s->loop);
-	if (s->reads)
-		printf("%s: %zu messages of %zu bytes, %.0f a second\n", s->conf.url, s->got,
-			s->size, (double)s->got * 1e9 / (double)(s->last_ns - s->first_ns));
-	printf("  %s: %.1f us of CPU a message\n", role, cpu_us() / (double)s->n);
+	s->cpu_ns = cpu_ns() - s->cpu_ns;
 }
 
-static size_t number(int argc, char **argv, int i, size_t def)
+static void show(const struct bench_run *b, const struct side *s, const char *cpu_of)
 {
-	return argc > i ? (size_t)strtoull(argv[i], NULL, 10) : def;
+	if (s->reads)
+		bench_result(b, "messages", BENCH_SUBJECT, "messages/s",
+			(double)s->got * 1e9 / (double)(s->last_ns - s->first_ns));
+	bench_result(
+		b, cpu_of, BENCH_SUBJECT, "us CPU/message", (double)s->cpu_ns / 1e3 / (double)s->n);
+}
+
+/* One process has both ends. */
+static void through_memory(const struct bench_run *b, struct side s)
+{
+	s.publishes = s.reads = true;
+	run(&s, "both");
+	show(b, &s, "publisher and reader");
+}
+
+/* A side as a process: paho does not survive a fork, so this one never touches it. */
+static pid_t begin(const struct bench_run *b, struct side *s, const char *role)
+{
+	pid_t child = fork();
+
+	if (child < 0)
+		die(role, "no process");
+	if (child > 0)
+		return child;
+	run(s, role);
+	show(b, s, role);
+	_exit(0);
+}
+
+static void through_broker(const struct bench_run *b, struct side s)
+{
+	pid_t child[2];
+	int p[2];
+	char c;
+
+	if (pipe(p) < 0)
+		die("pipe", "cannot make one");
+	s.reads = true;
+	s.ready_fd = p[1];
+	child[0] = begin(b, &s, "reader");
+	close(p[1]);
+	if (read(p[0], &c, 1) != 1)
+		die("reader", "it did not subscribe");
+	s.reads = false;
+	s.publishes = true;
+	s.ready_fd = -1;
+	child[1] = begin(b, &s, "publisher");
+	for (int i = 0, status; i < 2; i++)
+		if (waitpid(child[i], &status, 0) != child[i] || status != 0)
+			die("a side", "it failed");
+	close(p[0]);
 }
 
 int main(int argc, char **argv)
 {
-	struct side s = {.ready_fd = -1};
-	int p[2], status = 0;
-	pid_t child;
-	char c;
+	static const size_t sizes[] = {200, 2000};
+	const char *broker = getenv("BENCH_BUS_URL");
+	struct bench_run b;
 
-	s.conf.url = argc > 1 ? argv[1] : (char *)"mem://bench";
-	s.n = number(argc, argv, 2, 100000);
-	s.size = number(argc, argv, 3, 200);
-	s.data = lt_calloc(1, s.size + 1);
-	s.conf.queue_bytes = 256 << 20;
-	s.conf.mqtt.max_inflight = (int64_t)number(argc, argv, 4, 100);
-	s.conf.mqtt.keepalive_ms = 60000;
-	s.conf.mqtt.session_expiry_ms = 60000;
-	s.conf.mqtt.connect_timeout_ms = 10000;
-	s.conf.backoff_base_ms = s.conf.backoff_cap_ms = 1000;
-	if (strncmp(s.conf.url, "mem:", 4) == 0) {
-		s.publishes = s.reads = true;
-		run(&s, "both");
-		free(s.data);
-		return 0;
-	}
-	if (pipe(p) < 0)
-		die("pipe", "cannot make one");
-	child = fork();
-	if (child == 0) {
-		if (read(p[0], &c, 1) != 1)
-			die("reader", "it did not subscribe");
-		s.publishes = true;
-		run(&s, "publisher");
-		fflush(stdout);
-		_exit(0);
-	}
-	s.reads = true;
-	s.ready_fd = p[1];
-	run(&s, "reader");
-	free(s.data);
-	waitpid(child, &status, 0);
-	return status == 0 ? 0 : 1;
+	bench_init(&b, "bus", "bus", 3, 1, argc, argv);
+	for (b.round = 1; b.round <= b.rounds; b.round++)
+		for (size_t i = 0; i < LT_ARRAY_LEN(sizes); i++) {
+			struct side s = {.ready_fd = -1, .size = sizes[i]};
+
+			s.data = lt_calloc(1, s.size + 1);
+			s.conf.queue_bytes = 256 << 20;
+			s.conf.mqtt.max_inflight = 1000;
+			s.conf.mqtt.keepalive_ms = 60000;
+			s.conf.mqtt.session_expiry_ms = 60000;
+			s.conf.mqtt.connect_timeout_ms = 10000;
+			s.conf.backoff_base_ms = s.conf.backoff_cap_ms = 1000;
+			s.conf.url = (char *)"mem://bench";
+			s.n = (size_t)(1000000 * b.seconds);
+			bench_case(&b, "through memory, %zu bytes a message", s.size);
+			through_memory(&b, s);
+			if (broker) {
+				s.conf.url = lt_strdup(broker);
+				s.n = (size_t)(20000 * b.seconds);
+				bench_case(&b, "through Mosquitto, QoS 1, %zu bytes a message",
+					s.size);
+				through_broker(&b, s);
+				free(s.conf.url);
+			}
+			free(s.data);
+		}
+	return 0;
 }

@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What a value costs to encode and decode: ns a value, best of several rounds, for snapshots of 60
- * and 400 values with names and labels like node_exporter's.
- *
- * usage: codec_bench [rounds]
+ * What a value costs to encode and decode in ns, and on the wire in bytes, for snapshots of 60 and
+ * 400 values with names and labels like node_exporter's; beside copying the bare numbers.
  */
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+#include <zlib.h>
 
+#include "../support/bench.h"
 #include "latido/clock.h"
 #include "latido/event.h"
 
@@ -17,8 +18,9 @@ struct bench {
 	struct lt_arena arena;
 	struct lt_event e;
 	struct lt_buf proto, hash_only, json, out;
-	struct lt_buf other;     /* like proto, with one name changed */
-	struct lt_shapes *small; /* has room for one shape */
+	struct lt_buf other, other_json; /* like proto and json, with one name changed */
+	struct lt_shapes *small;         /* has room for one shape */
+	double *copy;
 	unsigned n_values;
 	int64_t n_seen; /* keeps the compiler from dropping the work */
 };
@@ -152,92 +154,157 @@ static void do_decode_unknown(struct bench *b)
 	decode_in(b, b->small, &b->other);
 }
 
-static void measure(struct bench *b, const char *what, void (*fn)(struct bench *), size_t bytes,
-	unsigned rounds, unsigned events)
+static void do_decode_unknown_json(struct bench *b)
 {
-	double best = 1e300;
-	int64_t start, t;
-	unsigned n = 1;
+	decode_in(b, b->small, &b->json);
+	decode_in(b, b->small, &b->other_json);
+}
 
-	/* as many calls as take about 20 ms */
-	for (;; n *= 2) {
+/* What no codec can be quicker than. */
+static void do_copy(struct bench *b)
+{
+	double sum = 0;
+
+	memcpy(b->copy, b->e.values, b->n_values * sizeof(*b->copy));
+	for (unsigned i = 0; i < b->n_values; i++)
+		sum += b->copy[i];
+	b->n_seen += sum > 0;
+}
+
+/* ns of one call */
+static double measure(struct bench *b, void (*fn)(struct bench *), double seconds)
+{
+	int64_t least = (int64_t)(seconds * LT_NS_PER_S), start, t;
+
+	for (unsigned n = 1;; n *= 2) {
 		start = lt_mono_ns();
 		for (unsigned i = 0; i < n; i++)
 			fn(b);
 		t = lt_mono_ns() - start;
-		if (t > 10 * LT_NS_PER_MS)
-			break;
+		if (t >= least / 2)
+			return (double)t / n;
 	}
-	for (unsigned r = 0; r < rounds; r++) {
-		start = lt_mono_ns();
-		for (unsigned i = 0; i < n; i++)
-			fn(b);
-		t = lt_mono_ns() - start;
-		if ((double)t / n < best)
-			best = (double)t / n;
+}
+
+/* Bytes of @m by DEFLATE, as zlib does it by default; of so many like it in one piece. */
+static double compressed(const struct lt_buf *m, unsigned times)
+{
+	uLongf len = compressBound(m->len * times);
+	unsigned char *in = lt_malloc(m->len * times), *out = lt_malloc(len);
+
+	for (unsigned i = 0; i < times; i++)
+		memcpy(in + i * m->len, m->data, m->len);
+	if (compress2(out, &len, in, m->len * times, Z_DEFAULT_COMPRESSION) != Z_OK)
+		exit(1);
+	free(in);
+	free(out);
+	return (double)len / times;
+}
+
+static void sizes(struct bench *b, struct bench_run *run)
+{
+	const struct {
+		const char *name;
+		const struct lt_buf *m;
+	} forms[] = {{"protobuf, inline shape", &b->proto}, {"protobuf, hash only", &b->hash_only},
+		{"JSON", &b->json}};
+	char name[80];
+
+	for (size_t i = 0; i < LT_ARRAY_LEN(forms); i++) {
+		bench_result(run, forms[i].name, BENCH_SUBJECT, "bytes/value",
+			(double)forms[i].m->len / b->n_values);
+		snprintf(name, sizeof(name), "%s, deflated", forms[i].name);
+		bench_result(run, name, BENCH_SUBJECT, "bytes/value",
+			compressed(forms[i].m, 1) / b->n_values);
 	}
-	best /= events; /* of one call */
-	printf("%-36s %4u values %7zu bytes %9.0f ns/event %8.2f ns/value\n", what, b->n_values,
-		bytes, best, best / b->n_values);
-	fflush(stdout);
+	bench_result(run, "bare numbers", BENCH_CEILING, "bytes/value", sizeof(double));
+}
+
+static void fill(struct bench *b)
+{
+	struct lt_shapes_info one;
+
+	b->snapshot = lt_snapshot_new(100000);
+	b->table = lt_shapes_new(64 << 20, 100000);
+	do_build(b);
+	b->copy = lt_calloc(b->n_values, sizeof(*b->copy));
+	b->e.source = "worker-17.example";
+	b->e.stream = "";
+	b->e.epoch = UINT64_C(1763700000000000);
+	b->e.seq = 123456;
+	b->e.time_ns = INT64_C(1763700000250000000);
+	b->e.has_time = true;
+	lt_encode_protobuf(&b->e, true, &b->proto);
+	lt_encode_protobuf(&b->e, false, &b->hash_only);
+	lt_encode_json(&b->e, &b->json);
+	decode(b, &b->proto);
+	lt_shapes_info(b->table, &one);
+	b->small = lt_shapes_new(one.bytes, 100000);
+	make(b, "Zart");
+	lt_encode_protobuf(&b->e, true, &b->other);
+	lt_encode_json(&b->e, &b->other_json);
+	make(b, "Part");
+}
+
+static void drop(struct bench *b)
+{
+	lt_snapshot_free(b->snapshot);
+	lt_shapes_free(b->small);
+	lt_shapes_free(b->table);
+	lt_arena_fini(&b->arena);
+	lt_buf_fini(&b->proto);
+	lt_buf_fini(&b->hash_only);
+	lt_buf_fini(&b->json);
+	lt_buf_fini(&b->other);
+	lt_buf_fini(&b->other_json);
+	lt_buf_fini(&b->out);
+	free(b->copy);
 }
 
 int main(int argc, char **argv)
 {
-	static const unsigned sizes[] = {60, 400};
-	unsigned rounds = argc > 1 ? (unsigned)strtoul(argv[1], NULL, 10) : 20;
+	static const struct {
+		const char *name;
+		void (*fn)(struct bench *b);
+		unsigned events; /* of one call */
+		enum bench_role role;
+	} things[] = {
+		{"build snapshot, same names", do_build, 1, BENCH_SUBJECT},
+		{"encode protobuf, inline shape", do_encode_proto, 1, BENCH_SUBJECT},
+		{"encode protobuf, hash only", do_encode_hash, 1, BENCH_SUBJECT},
+		{"encode JSON", do_encode_json, 1, BENCH_SUBJECT},
+		{"decode protobuf, known shape", do_decode_proto, 1, BENCH_SUBJECT},
+		{"decode protobuf, known shape, read all", do_decode_sum, 1, BENCH_SUBJECT},
+		{"decode protobuf, known hash", do_decode_hash, 1, BENCH_SUBJECT},
+		{"decode protobuf, unknown shape", do_decode_unknown, 2, BENCH_SUBJECT},
+		{"decode JSON, known names", do_decode_json, 1, BENCH_SUBJECT},
+		{"decode JSON, unknown names", do_decode_unknown_json, 2, BENCH_SUBJECT},
+		{"bare copy, read all", do_copy, 1, BENCH_CEILING},
+	};
+	struct bench all[2] = {{.n_values = 60}, {.n_values = 400}};
+	struct lt_shapes_info after;
+	struct bench_run run;
 
-	for (size_t i = 0; i < LT_ARRAY_LEN(sizes); i++) {
-		struct bench b = {.n_values = sizes[i]};
-		struct lt_shapes_info one, after;
-
-		b.snapshot = lt_snapshot_new(100000);
-		b.table = lt_shapes_new(64 << 20, 100000);
-		do_build(&b);
-		b.e.source = "worker-17.example";
-		b.e.stream = "";
-		b.e.epoch = UINT64_C(1763700000000000);
-		b.e.seq = 123456;
-		b.e.time_ns = INT64_C(1763700000250000000);
-		b.e.has_time = true;
-		lt_encode_protobuf(&b.e, true, &b.proto);
-		lt_encode_protobuf(&b.e, false, &b.hash_only);
-		lt_encode_json(&b.e, &b.json);
-		decode(&b, &b.proto);
-		lt_shapes_info(b.table, &one);
-		b.small = lt_shapes_new(one.bytes, 100000);
-		make(&b, "Zart");
-		lt_encode_protobuf(&b.e, true, &b.other);
-		make(&b, "Part");
-
-		measure(&b, "build snapshot, same names", do_build, 0, rounds, 1);
-		measure(&b, "encode protobuf, inline shape", do_encode_proto, b.proto.len, rounds,
-			1);
-		measure(&b, "encode protobuf, hash only", do_encode_hash, b.hash_only.len, rounds,
-			1);
-		measure(&b, "encode JSON", do_encode_json, b.json.len, rounds, 1);
-		measure(&b, "decode protobuf, known inline shape", do_decode_proto, b.proto.len,
-			rounds, 1);
-		measure(&b, "  and read the values", do_decode_sum, b.proto.len, rounds, 1);
-		measure(&b, "decode protobuf, hash only", do_decode_hash, b.hash_only.len, rounds,
-			1);
-		measure(&b, "decode JSON, known names", do_decode_json, b.json.len, rounds, 1);
-		measure(&b, "decode protobuf, unknown shape", do_decode_unknown, b.proto.len,
-			rounds, 2);
-		lt_shapes_info(b.small, &after);
+	bench_init(&run, "codec", "3", 7, 0.03, argc, argv);
+	for (size_t i = 0; i < LT_ARRAY_LEN(all); i++)
+		fill(&all[i]);
+	for (run.round = 1; run.round <= run.rounds; run.round++)
+		for (size_t i = 0; i < LT_ARRAY_LEN(all); i++) {
+			bench_case(&run, "%u values an event", all[i].n_values);
+			for (size_t t = 0; t < LT_ARRAY_LEN(things); t++)
+				bench_result(&run, things[t].name, things[t].role, "ns/value",
+					measure(&all[i], things[t].fn, run.seconds) /
+						things[t].events / all[i].n_values);
+			if (run.round == 1)
+				sizes(&all[i], &run);
+		}
+	for (size_t i = 0; i < LT_ARRAY_LEN(all); i++) {
+		lt_shapes_info(all[i].small, &after);
 		if (after.hits) {
 			fprintf(stderr, "codec_bench: the unknown shape was known\n");
 			return 1;
 		}
-		lt_snapshot_free(b.snapshot);
-		lt_shapes_free(b.small);
-		lt_buf_fini(&b.other);
-		lt_shapes_free(b.table);
-		lt_arena_fini(&b.arena);
-		lt_buf_fini(&b.proto);
-		lt_buf_fini(&b.hash_only);
-		lt_buf_fini(&b.json);
-		lt_buf_fini(&b.out);
+		drop(&all[i]);
 	}
 	return 0;
 }

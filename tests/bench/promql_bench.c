@@ -4,16 +4,18 @@
  * and once the label sets of the last time are known; and what label sets weigh. The storage knows the
  * series of each selector, as that of latido-alert does.
  *
- * usage: promql_bench [nodes]	(10 000; each has 8 modes of one CPU, 2 memory values, 2 disks)
+ * 10 000 nodes, each with 8 modes of one CPU, 2 memory values, 2 disks.
  */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
+#include "../support/bench.h"
 #include "latido/clock.h"
 #include "latido/promql.h"
 
+#define NODES   10000
 #define SAMPLES 13 /* two minutes, every 10 s */
 
 static struct lt_label_pool *pool;
@@ -95,24 +97,25 @@ static int64_t cpu_ns(void)
 	return t.tv_sec * LT_NS_PER_S + t.tv_nsec;
 }
 
-/* ns of the best of some evaluations; of the first one in @first_ns. */
-static int64_t measure(struct lt_promql_expr *e, int64_t *first_ns, uint64_t *samples, size_t *n)
+/* ns of an evaluation once its label sets are known; of the first one in @first_ns. */
+static int64_t measure(struct lt_promql_expr *e, int64_t *first_ns)
 {
 	const struct lt_promql_storage *mem = lt_promql_mem_storage(store);
 	struct lt_promql_storage st = {
 		.ctx = mem->ctx, .select = select_known, .last = mem->last, .range = mem->range};
 	struct lt_promql_result r = {0};
-	int64_t best = INT64_MAX;
+	int64_t then = 0;
 	struct lt_err err;
+	size_t n;
 
 	for (size_t i = 0; i < lt_promql_selector_count(e); i++) {
 		const struct lt_promql_series *series;
 
-		if (select_known(NULL, e, lt_promql_selector(e, i), 0, 120000, &series, n, &err) !=
+		if (select_known(NULL, e, lt_promql_selector(e, i), 0, 120000, &series, &n, &err) !=
 			LT_OK)
 			exit(1);
 	}
-	for (int round = 0; round < 10; round++) {
+	for (int round = 0; round < 2; round++) {
 		int64_t from = cpu_ns(), took;
 
 		if (lt_promql_eval(e, 120000, &st, &r, &err) != LT_OK) {
@@ -122,14 +125,12 @@ static int64_t measure(struct lt_promql_expr *e, int64_t *first_ns, uint64_t *sa
 		took = cpu_ns() - from;
 		if (round == 0)
 			*first_ns = took;
-		best = took < best ? took : best;
+		then = took;
 	}
-	*samples = r.samples_read;
-	*n = r.n;
 	lt_promql_result_fini(&r);
 	mem->done(mem->ctx);
 	forget_selected();
-	return best;
+	return then;
 }
 
 int main(int argc, char **argv)
@@ -153,37 +154,37 @@ int main(int argc, char **argv)
 		{"topk(10, node_cpu_seconds_total)", 8},
 		{"count by (job) (node_filesystem_avail_bytes)", 2},
 	};
-	unsigned nodes = argc > 1 ? (unsigned)strtoul(argv[1], NULL, 10) : 10000;
 	struct lt_label_pool_info info;
+	struct bench_run b;
 
+	bench_init(&b, "promql", "promql", 5, 1, argc, argv);
 	pool = lt_label_pool_new();
 	store = lt_promql_mem_new(pool);
-	fill(nodes);
+	fill(NODES);
 	lt_label_pool_info(pool, &info);
-	printf("%zu series; label sets %.1f bytes a series with their texts\n", n_series,
+	bench_case(&b, "%zu series", n_series);
+	bench_result(&b, "label sets with their texts", BENCH_SUBJECT, "bytes/series",
 		(double)info.bytes / (double)n_series);
-	printf("%10s %10s %9s %9s  expression\n", "first ns", "then ns", "samples", "elements");
-	for (size_t i = 0; i < LT_ARRAY_LEN(cases); i++) {
-		double series = (double)cases[i].series * nodes;
-		struct lt_promql_expr *e;
-		int64_t first, then;
-		uint64_t samples;
-		struct lt_err err;
-		size_t n;
+	for (b.round = 1; b.round <= b.rounds; b.round++)
+		for (size_t i = 0; i < LT_ARRAY_LEN(cases); i++) {
+			double series = (double)cases[i].series * NODES;
+			struct lt_promql_expr *e;
+			int64_t first, then;
+			struct lt_err err;
 
-		if (lt_promql_parse(pool, cases[i].text, strlen(cases[i].text), NULL, &e, NULL,
-			    &err) != LT_OK) {
-			fprintf(stderr, "promql_bench: %s\n", err.msg);
-			return 1;
+			if (lt_promql_parse(pool, cases[i].text, strlen(cases[i].text), NULL, &e,
+				    NULL, &err) != LT_OK) {
+				fprintf(stderr, "promql_bench: %s\n", err.msg);
+				return 1;
+			}
+			then = measure(e, &first);
+			bench_case(&b, "%s", cases[i].text);
+			bench_result(&b, "first evaluation", BENCH_SUBJECT, "ns CPU/series",
+				(double)first / series);
+			bench_result(
+				&b, "then", BENCH_SUBJECT, "ns CPU/series", (double)then / series);
+			lt_promql_free(e);
 		}
-		then = measure(e, &first, &samples, &n);
-		printf("%10.1f %10.1f %9llu %9zu  %s\n", (double)first / series,
-			(double)then / series, (unsigned long long)samples, n, cases[i].text);
-		lt_promql_free(e);
-	}
-	printf("ns are for each series that the expression reads; the store is the tests' own and "
-	       "looks "
-	       "at all of its series to select some\n");
 	lt_promql_mem_free(store);
 	lt_label_pool_free(pool);
 	return 0;

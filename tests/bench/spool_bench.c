@@ -5,15 +5,16 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "../support/bench.h"
 #include "latido/clock.h"
 #include "latido/spool.h"
 
 /*
- * Appends a second in each sync mode, beside a bare write(2) (and fdatasync(2)) loop on the same
- * folder in the same run. The spool syncs many appends at once; "one by one" waits for each.
- *
- *	spool_bench [FOLDER [RECORD BYTES]]
+ * Appends a second in each sync mode, beside a bare write(2) (and fdatasync(2)) loop in the same
+ * folder, /var/tmp or what SPOOL_FOLDER names. The spool syncs many appends at once; "one by one"
+ * waits for each.
  */
+#define RECORD_BYTES 4096
 
 static double bare(const char *dir, const char *data, size_t size, bool sync, int n)
 {
@@ -79,28 +80,41 @@ static double spool(const char *dir, const char *data, size_t size, enum lt_spoo
 	return n / ((double)begin / 1e9);
 }
 
+static void one_round(const struct bench_run *b, const char *dir, const char *data)
+{
+	const int n = 1 + (int)(20000 * b->seconds), synced = 1 + (int)(300 * b->seconds);
+	const double bare_write = bare(dir, data, RECORD_BYTES, false, n);
+	const double never = spool(dir, data, RECORD_BYTES, LT_SPOOL_NEVER, false, n);
+	const double bare_sync = bare(dir, data, RECORD_BYTES, true, synced);
+	const double each = spool(dir, data, RECORD_BYTES, LT_SPOOL_ALWAYS, true, synced);
+	struct bench_run c = *b;
+
+	bench_case(&c, "%d bytes a record, not waiting for the disk", RECORD_BYTES);
+	bench_result(&c, "spool, sync: never", BENCH_SUBJECT, "appends/s", never);
+	bench_result(&c, "spool, sync: interval", BENCH_SUBJECT, "appends/s",
+		spool(dir, data, RECORD_BYTES, LT_SPOOL_INTERVAL, false, n));
+	bench_result(&c, "bare write", BENCH_CEILING, "appends/s", bare_write);
+	bench_case(&c, "%d bytes a record, on the disk", RECORD_BYTES);
+	bench_result(&c, "spool, sync: always, many waiting", BENCH_SUBJECT, "appends/s",
+		spool(dir, data, RECORD_BYTES, LT_SPOOL_ALWAYS, false, n / 4 + 1));
+	bench_result(&c, "spool, sync: always, one by one", BENCH_SUBJECT, "appends/s", each);
+	bench_result(&c, "bare write and fdatasync", BENCH_CEILING, "appends/s", bare_sync);
+}
+
 int main(int argc, char **argv)
 {
-	char dir[256];
-	size_t size = argc > 2 ? strtoul(argv[2], NULL, 10) : 4096;
-	char *data = malloc(size);
+	const char *folder = getenv("SPOOL_FOLDER");
+	struct bench_run b;
+	char *data, dir[256];
 
-	snprintf(dir, sizeof(dir), "%s/latido-spool-XXXXXX", argc > 1 ? argv[1] : "/var/tmp");
+	bench_init(&b, "spool", "spool", 5, 1, argc, argv);
+	data = malloc(RECORD_BYTES);
+	snprintf(dir, sizeof(dir), "%s/latido-spool-XXXXXX", folder ? folder : "/var/tmp");
 	if (!data || !mkdtemp(dir))
 		return 1;
-	memset(data, 'x', size);
-	printf("%zu bytes a record, in %s; appends a second\n", size, dir);
-	printf("  bare write                          %10.0f\n",
-		bare(dir, data, size, false, 20000));
-	printf("  bare write + fdatasync              %10.0f\n", bare(dir, data, size, true, 300));
-	printf("  spool, sync: never                  %10.0f\n",
-		spool(dir, data, size, LT_SPOOL_NEVER, false, 20000));
-	printf("  spool, sync: interval               %10.0f\n",
-		spool(dir, data, size, LT_SPOOL_INTERVAL, false, 20000));
-	printf("  spool, sync: always                 %10.0f\n",
-		spool(dir, data, size, LT_SPOOL_ALWAYS, false, 5000));
-	printf("  spool, sync: always, one by one     %10.0f\n",
-		spool(dir, data, size, LT_SPOOL_ALWAYS, true, 300));
+	memset(data, 'x', RECORD_BYTES);
+	for (b.round = 1; b.round <= b.rounds; b.round++)
+		one_round(&b, dir, data);
 	rmdir(dir);
 	free(data);
 	return 0;

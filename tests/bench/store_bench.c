@@ -3,14 +3,14 @@
  * The store's put() against a bare COPY of the same rows into the same table: what do sequence
  * checks, progress and bookkeeping cost? Both in one run, taking turns, on a private PostgreSQL.
  *
- *	store_bench [BATCHES]
- */
+ * */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "../../lib/sink/pg_copy.h"
 #include "../../lib/sink/sink_pg.h"
+#include "../support/bench.h"
 #include "../support/private_postgres.h"
 #include "latido/clock.h"
 #include "latido/log.h"
@@ -120,11 +120,13 @@ static int64_t run_bare(struct bench *b, size_t n)
 	return lt_mono_ns() - start;
 }
 
-static void compare(struct bench *b, size_t n_values, size_t n_events, size_t batches)
+/* About so many seconds of batches; what both sides took, in M values/s. */
+static void compare(struct bench *b, const struct bench_run *run, size_t n_events)
 {
-	int64_t put_ns = 0, bare_ns = 0;
+	int64_t put_ns = 0, bare_ns = 0, limit = (int64_t)(run->seconds * LT_NS_PER_S);
+	size_t n = 0;
 
-	for (size_t i = 0; i < batches + 2; i++) {
+	for (unsigned i = 0; put_ns + bare_ns < limit; i++) {
 		int64_t put, bare;
 
 		next_batch(b, n_events);
@@ -136,24 +138,39 @@ static void compare(struct bench *b, size_t n_values, size_t n_events, size_t ba
 			continue;
 		put_ns += put;
 		bare_ns += bare;
+		n += n_events * b->shape->n_series;
 	}
-	printf("%4zu values x %4zu events: put %6.2f ms (%5.2f M values/s), bare COPY %6.2f ms "
-	       "(%5.2f M values/s), ratio %.2f\n",
-		n_values, n_events, (double)put_ns / 1e6 / (double)batches,
-		(double)(n_values * n_events * batches) * 1e3 / (double)put_ns,
-		(double)bare_ns / 1e6 / (double)batches,
-		(double)(n_values * n_events * batches) * 1e3 / (double)bare_ns,
-		(double)put_ns / (double)bare_ns);
+	bench_result(run, "latido-store's sink", BENCH_SUBJECT, "values/s",
+		(double)n * 1e9 / (double)put_ns);
+	bench_result(
+		run, "bare COPY", BENCH_CEILING, "values/s", (double)n * 1e9 / (double)bare_ns);
+}
+
+static void measure(struct bench *b, struct bench_run *run)
+{
+	static const size_t sizes[] = {60, 400}, events[] = {10, 100, 1000};
+	struct lt_shapes *shapes = lt_shapes_new(16 << 20, 1000);
+
+	for (run->round = 1; run->round <= run->rounds; run->round++)
+		for (size_t i = 0; i < LT_ARRAY_LEN(sizes); i++) {
+			b->shape = make_shape(shapes, sizes[i]);
+			for (size_t j = 0; j < LT_ARRAY_LEN(events); j++) {
+				bench_case(run, "%zu values an event, %zu events a transaction",
+					sizes[i], events[j]);
+				compare(b, run, events[j]);
+			}
+			lt_shape_put(b->shape);
+		}
+	lt_shapes_free(shapes);
 }
 
 int main(int argc, char **argv)
 {
 	static struct bench b;
-	static const size_t sizes[] = {60, 400}, events[] = {10, 100, 1000};
-	struct lt_shapes *shapes = lt_shapes_new(16 << 20, 1000);
-	size_t batches = argc > 1 ? strtoul(argv[1], NULL, 10) : 200;
+	struct bench_run run;
 	struct lt_err err;
 
+	bench_init(&run, "store", "1", 5, 2, argc, argv);
 	lt_log_set_level(LT_ERROR);
 	if (private_postgres_start())
 		return 1;
@@ -174,18 +191,12 @@ int main(int argc, char **argv)
 	b.values = lt_calloc(1000, sizeof(*b.values));
 	for (size_t i = 0; i < SOURCES; i++)
 		snprintf(b.names[i], sizeof(b.names[i]), "node%zu", i);
-	for (size_t i = 0; i < LT_ARRAY_LEN(sizes); i++) {
-		b.shape = make_shape(shapes, sizes[i]);
-		for (size_t j = 0; j < LT_ARRAY_LEN(events); j++)
-			compare(&b, sizes[i], events[j], batches);
-		lt_shape_put(b.shape);
-	}
+	measure(&b, &run);
 	lt_pg_close(&b.bare);
 	b.sink->ops->fini(b.sink);
 	free(b.sink);
 	free(b.values);
 	lt_buf_fini(&b.buf);
-	lt_shapes_free(shapes);
 	private_postgres_stop();
 	return 0;
 }

@@ -2,10 +2,10 @@
 /*
  * Publishes numbered events of many sources as fast as the bus takes them, for tests and benchmarks:
  *
- *	bus_load CONFIG SOURCES EVENTS VALUES EPOCH [JUNK]
+ *	bus_load CONFIG SOURCES EVENTS VALUES EPOCH [JUNK [FIRST]]
  *
- * Each source n0, n1, ... sends seq 1..EVENTS of EPOCH, all sources by turns. JUNK: after so many
- * events one message that nobody can decode. Ends with 0 when the broker has acknowledged all.
+ * Each source n0, n1, ... sends EVENTS events of EPOCH from seq FIRST (1) on, all sources by turns.
+ * JUNK: after so many events one message that nobody can decode; 0: none. Ends with 0 when the broker has acknowledged all.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -24,7 +24,7 @@ struct load {
 	const struct lt_config *conf;
 	struct lt_snapshot *snapshot;
 	struct lt_buf wire;
-	unsigned long sources, events, values, epoch, junk;
+	unsigned long sources, values, epoch, junk, last_seq;
 	unsigned long source, seq; /* next */
 	uint64_t sent, reported, failed;
 	bool all;
@@ -83,7 +83,7 @@ static void pump(struct load *l)
 {
 	struct lt_event e = {0};
 
-	while (l->seq <= l->events) {
+	while (l->seq <= l->last_seq) {
 		if (l->source == 0)
 			build(l, &e);
 		else if (!e.shape)
@@ -105,9 +105,10 @@ static void pump(struct load *l)
 
 static void on_state(void *arg, bool connected, bool resumed, const struct lt_err *err)
 {
-	(void)arg;
 	(void)resumed;
-	if (!connected)
+	if (connected)
+		pump(arg);
+	else
 		fprintf(stderr, "bus_load: %s\n", err->msg);
 }
 
@@ -133,7 +134,7 @@ static void on_delivered(void *arg, uint64_t token, int code, const struct lt_er
 int main(int argc, char **argv)
 {
 	struct lt_buf errors = {0};
-	struct load l = {.seq = 1};
+	struct load l = {0};
 	struct lt_bus_handler h = {
 		.arg = &l, .state = on_state, .writable = on_writable, .delivered = on_delivered};
 	struct lt_bus_options opt = {.comp = "load"};
@@ -141,8 +142,9 @@ int main(int argc, char **argv)
 	struct lt_conf *conf;
 	int64_t began_ns;
 
-	if (argc < 6 || argc > 7) {
-		fprintf(stderr, "usage: bus_load CONFIG SOURCES EVENTS VALUES EPOCH [JUNK]\n");
+	if (argc < 6 || argc > 8) {
+		fprintf(stderr,
+			"usage: bus_load CONFIG SOURCES EVENTS VALUES EPOCH [JUNK [FIRST]]\n");
 		return 2;
 	}
 	lt_log_setup("load", LT_WARN, LT_LOG_LOGFMT);
@@ -154,10 +156,11 @@ int main(int argc, char **argv)
 	}
 	l.conf = lt_conf_root(conf);
 	l.sources = strtoul(argv[2], NULL, 10);
-	l.events = strtoul(argv[3], NULL, 10);
 	l.values = strtoul(argv[4], NULL, 10);
 	l.epoch = strtoul(argv[5], NULL, 10);
 	l.junk = argc > 6 ? strtoul(argv[6], NULL, 10) : 0;
+	l.seq = argc > 7 ? strtoul(argv[7], NULL, 10) : 1;
+	l.last_seq = l.seq + strtoul(argv[3], NULL, 10) - 1;
 	l.snapshot = lt_snapshot_new((uint32_t)l.values + 1);
 	if (lt_loop_init(&l.loop, &err) < 0)
 		return 1;

@@ -19,7 +19,7 @@ $(O)/web/.stamp: $(WEB_MODULES) $(WEB_SRCS)
 	$(Q)node $(WEB)/build.mjs $(O)/web
 	@touch $@
 
-.PHONY: web lint-web test-web bench-page screenshots
+.PHONY: web lint-web test-web screenshots
 web: $(O)/web/.stamp ## Build the page of the live view into build/web
 	@node $(WEB)/size.mjs $(O)/web
 
@@ -28,10 +28,6 @@ lint-web: $(WEB_MODULES) ## Types, lint and format of the page
 
 test-web: $(WEB_MODULES) ## Unit tests of the page
 	node $(WEB)/test/run.mjs
-
-bench-page: all ## Weight of the page, time to its first full chart, event to screen
-	node $(WEB)/size.mjs $(O)/web
-	LATIDO_BIN=$(B)/bin node tests/bench/page_bench.mjs
 
 screenshots: all ## The pictures of the README, from a real fleet; takes six minutes
 	LATIDO_BIN=$(B)/bin node tests/browser/screenshots.mjs docs

@@ -4,38 +4,32 @@
 
 latido-alert gets one event a second of every source through a private Mosquitto; Debian's prometheus
 scrapes the same sources and values once a second and evaluates the same rule file every second.
-CPU seconds and memory are those of each whole process while both work. Then values of single
-sources jump over a threshold, one after another, and the time from publishing that event until the
-alert is on the bus is measured (median and 99th percentile).
-
-    bench_alert.py [--sources 100] [--series 400] [--seconds 30] [--jumps 40]
+CPU time and memory are those of each whole process while both work. Then values of single sources
+jump over a threshold, one after another, and the time from publishing that event until the alert is
+on the bus is measured (median and 99th percentile).
 
 The issue's size is 10 000 sources; their 4 million series need more memory than Prometheus finds on
 a small machine, and a broker and a sender beside both. build/release/bench/alert_bench has that size
 without bus. Nothing here passes or fails.
 """
 
-import argparse
 import http.server
 import os
 import random
-import re
-import shutil
-import statistics
 import subprocess
 import sys
 import threading
 import time
 
-ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
-for folder in ("infra/local", "tests/integration"):
-    sys.path.insert(0, os.path.join(ROOT, folder))
+import bench
+import servers
+from bench import BIN, ROOT, cpu_seconds
+from programs import Program
+
+sys.path.insert(0, os.path.join(ROOT, "tests", "integration"))
 
 import pipeline  # noqa: E402
-import servers  # noqa: E402
-from programs import Program, yaml_config  # noqa: E402
 
-BIN = os.path.abspath(os.environ.get("LATIDO_BIN") or os.path.join(ROOT, "build", "release", "bin"))
 CORES, DISKS, GROUPS = 4, 2, 10
 EXPRESSIONS = (
     '1 - avg by (instance) (rate(node_cpu_seconds_total{{mode="idle"}}[1m])) > {high}',
@@ -51,16 +45,6 @@ EXPRESSIONS = (
 )
 MODES = ("idle", "iowait", "irq", "nice", "softirq", "steal", "system", "user")
 FILESYSTEM = ("avail_bytes", "files", "files_free", "readonly", "size_bytes")
-
-
-def cpu_seconds(pid):
-    """CPU time of a process with all its threads, also those that have ended; clock_getcpuclockid(3)."""
-    return time.clock_gettime((~pid << 3) | 2)
-
-
-def memory_mib(pid):
-    with open(f"/proc/{pid}/status", encoding="ascii", errors="replace") as f:
-        return int(re.search(r"^VmRSS:\s+(\d+) kB", f.read(), re.M)[1]) / 1024
 
 
 def rules():
@@ -195,59 +179,57 @@ def jumps(sender, fleet, client, count):
     return sorted(found)
 
 
+def measure(b, number, sender, alert, pids):
+    cpu = {name: cpu_seconds(pid) for name, pid in pids.items()}
+    begun, late = time.monotonic(), sender.late
+    time.sleep(b.seconds)
+    span = time.monotonic() - begun
+    if sender.late > late:
+        bench.say(f"round {number}: the sender was more than a second late; this machine is too busy for this size")
+    case = (f"{b.args.sources} sources x {b.args.series} series, one event or scrape a second, "
+            f"{GROUPS * len(EXPRESSIONS) + 1} rules every second")
+    for name, pid in pids.items():
+        role = "subject" if name == "latido-alert" else "peer"
+        b.result("alert", case, name, "% of a core", (cpu_seconds(pid) - cpu[name]) / span * 100, number, role)
+        b.result("alert", case, name, "MiB resident", bench.memory_kb(pid)["VmRSS"] / 1024, number, role)
+    metrics = alert.metrics()
+    b.result("alert", case, "latido-alert, a kept series", "bytes/series",
+             metrics.value("latido_alert_series_bytes") / metrics.value("latido_alert_series"), number)
+    for name, q in (("p50", 0.5), ("p99", 0.99)):
+        b.result("alert", case, f"latido-alert, evaluation of a group, {name}", "ms",
+                 metrics.quantile("latido_alert_group_seconds", q) * 1000, number)
+
+
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
-    for name, value in (("sources", 100), ("series", 400), ("seconds", 30), ("jumps", 40)):
-        parser.add_argument("--" + name, type=int, default=value)
-    args = parser.parse_args()
-    folder = servers.private_folder("latido-bench-")
-    rule_file = os.path.join(folder, "rules.yaml")
-    with open(rule_file, "w", encoding="utf-8") as f:
-        f.write(rules())
-    fleet = Fleet(args.series)
-    with servers.Mosquitto(folder) as broker, servers.Redis(folder) as redis:
-        config = os.path.join(folder, "latido.yaml")
-        with open(config, "w", encoding="utf-8") as f:
-            f.write(yaml_config({"bus": {"url": broker.url}, "redis": {"url": redis.url}, "alert": {
-                "admin": "127.0.0.1:0", "rules": [rule_file], "history": False}}))
-        alert = Program(BIN, "latido-alert", folder, config=config).start()
-        alert.wait_ready()
+    b = bench.Bench("alert", __doc__, rounds=3, seconds=8, extra=[
+        ("--" + name, {"type": int, "default": value}) for name, value in
+        (("sources", 100), ("series", 400), ("jumps", 20))])
+    fleet = Fleet(b.args.series)
+    with bench.Folder() as folder, servers.Mosquitto(folder) as broker, servers.Redis(folder) as redis:
+        rule_file = os.path.join(folder, "rules.yaml")
+        with open(rule_file, "w", encoding="utf-8") as f:
+            f.write(rules())
+        alert = Program(BIN, "latido-alert", folder, config=bench.write_config(folder, "latido", {
+            "bus": {"url": broker.url}, "redis": {"url": redis.url},
+            "alert": {"admin": "127.0.0.1:0", "rules": [rule_file], "history": False}})).start().wait_ready()
         client = pipeline.Client(broker, ["latido/v1/alerts/#"])
-        sender = Sender(fleet, client, args.sources)
+        sender = Sender(fleet, client, b.args.sources)
         sender.start()
         web = scrape_server(fleet)
-        prometheus = start_prometheus(folder, web.server_port, args.sources, rule_file)
-        time.sleep(15)
-        pids = {"latido-alert": alert.pid, "prometheus": prometheus.pid}
-        cpu = {name: cpu_seconds(pid) for name, pid in pids.items()}
-        begin = time.monotonic()
-        time.sleep(args.seconds)
-        span = time.monotonic() - begin
-        cpu = {name: cpu_seconds(pid) - cpu[name] for name, pid in pids.items()}
-        memory = {name: memory_mib(pid) for name, pid in pids.items()}
-        latency = jumps(sender, fleet, client, args.jumps)
-        metrics = alert.metrics()
+        prometheus = start_prometheus(folder, web.server_port, b.args.sources, rule_file)
+        time.sleep(15)  # both have what the rules look at
+        for number in range(1, b.rounds + 1):
+            measure(b, number, sender, alert, {"latido-alert": alert.pid, "prometheus": prometheus.pid})
+            latency = jumps(sender, fleet, client, b.args.jumps)
+            for name, q in (("p50", 0.5), ("p99", 0.99)):
+                b.result("alert", "an event that crosses a threshold", f"event to alert on the bus, {name}", "ms",
+                         latency[int(q * (len(latency) - 1))] * 1000, number)
         sender.stopped.set()
-        print(f"{args.sources} sources x {args.series} series, one event (scrape) a second, "
-              f"{GROUPS * len(EXPRESSIONS) + 1} rules every second, {span:.0f} s")
-        for name in pids:
-            print(f"  {name:<14}{cpu[name]:8.2f} CPU seconds  ({cpu[name] / span * 100:5.1f} % of a core)"
-                  f"  {memory[name]:8.1f} MiB resident")
-        series = metrics.value("latido_alert_series")
-        print(f"  latido-alert keeps {series:.0f} series, {metrics.value('latido_alert_series_bytes') / series:.0f} bytes each "
-              f"({metrics.value('latido_alert_sample_bytes') / series:.0f} without labels and lists)")
-        print(f"  evaluation of a group  {metrics.quantile('latido_alert_group_seconds', 0.5) * 1000:.2f} ms p50, "
-              f"{metrics.quantile('latido_alert_group_seconds', 0.99) * 1000:.2f} ms p99")
-        print(f"  event to alert on the bus  {statistics.median(latency) * 1000:.0f} ms p50, "
-              f"{latency[int(0.99 * (len(latency) - 1))] * 1000:.0f} ms p99  ({len(latency)} alerts)")
-        if sender.late:
-            print(f"  the sender was more than a second late {sender.late} times: this machine is too busy for this size")
         client.close()
         alert.terminate()
         prometheus.terminate()
         prometheus.wait(60)
         web.shutdown()
-    shutil.rmtree(folder, ignore_errors=True)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: MIT
-"""How long one hour of backlog (3600 snapshots of 400 values) takes to drain, from 1 and from 100 agents.
-
-    drain_bench.py [AGENTS EVENTS]...      default: 1 3600 100 3600
+"""How fast one hour of backlog (3600 snapshots of 400 values) drains from one agent, and a part of it from 100.
 
 The spools are filled beforehand (tests/tools/spool_fill.c). agent.backlog_rate is at its maximum, so
 that the figure is the pipeline's: agent, broker, store and PostgreSQL (fsync on) share the machine.
@@ -11,35 +9,25 @@ Measured from the first backlog event stored to the last, while each agent goes 
 
 import os
 import subprocess
-import sys
 import time
 
-ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-sys.path.insert(0, os.path.join(ROOT, "infra", "local"))
+import bench
+import servers
+from bench import BIN, TOOLS
+from programs import Program
 
-import servers  # noqa: E402
-from programs import Program, yaml_config  # noqa: E402
-
-BIN = os.path.abspath(os.environ.get("LATIDO_BIN") or os.path.join(ROOT, "build", "release", "bin"))
 VALUES = 400
 
 
-def peak_rss(pid):
-    """In KiB."""
-    with open(f"/proc/{pid}/status", encoding="ascii") as f:
-        return next(int(line.split()[1]) for line in f if line.startswith("VmHWM"))
-
-
-def measure(folder, agents, events):
+def measure(b, number, folder, agents, events):
     # The agents stay below what a default Mosquitto would queue; this one has no such limit.
-    with servers.Mosquitto(folder, persistence=False) as broker, servers.Postgres(folder, fsync=True) as postgres:
+    with servers.Mosquitto(folder, persistence=False) as broker, \
+            servers.Postgres(folder, fsync=True, config=bench.POSTGRES_CONFIG) as postgres:
         def config(name, sections):
-            path = os.path.join(folder, name + ".yaml")
-            with open(path, "w", encoding="utf-8") as f:
-                f.write(yaml_config({"bus": {"url": broker.url, "mqtt": {"client_id": name},
-                                             "backoff_base": "100ms", "backoff_cap": "500ms"}, **sections}))
-            return path
-        tool = os.path.join(os.path.dirname(BIN), "tools", "spool_fill")
+            return bench.write_config(folder, name, {"bus": {
+                "url": broker.url, "mqtt": {"client_id": name}, "backoff_base": "100ms", "backoff_cap": "500ms"},
+                **sections})
+        tool = os.path.join(TOOLS, "spool_fill")
         for i in range(agents):
             subprocess.run([tool, os.path.join(folder, f"a{i}"), f"a{i}", str(events), str(VALUES)], check=True)
         store = Program(BIN, "latido-store", folder, config=config("store", {
@@ -61,26 +49,29 @@ def measure(folder, agents, events):
                 raise SystemExit("the backlog did not drain")
             time.sleep(0.05)
         seconds = time.monotonic() - begun
-        peak = max(peak_rss(program.pid) for program in running)
+        peak = max(bench.memory_kb(program.pid)["VmHWM"] for program in running)
         duplicates = store.value("latido_store_duplicates_total")
         messages = store.value("latido_consumer_messages_total")
         answers = store.value("latido_consumer_answers_total")
         for program in [*running, store]:
             program.kill()
-    print(f"{agents:4} agents: {want} events of {VALUES} values in {seconds:.1f} s: {want / seconds:.0f} events/s; "
-          f"{duplicates:.0f} sent twice, {answers / messages * 100:.1f} acknowledgements for 100 messages; "
-          f"an agent's memory at most {peak / 1024:.1f} MB", flush=True)
+    case = f"{events} snapshots of {VALUES} values from each of {agents} agents"
+    b.result("drain", case, "drained", "snapshots/s", want / seconds, number)
+    b.result("drain", case, "time", "s", seconds, number)
+    b.result("drain", case, "sent twice", "snapshots", duplicates, number)
+    b.result("drain", case, "acknowledgements", "% of messages", answers / messages * 100, number)
+    b.result("drain", case, "an agent's memory at most", "MiB", peak / 1024, number)
 
 
 def main():
-    numbers = [int(a) for a in sys.argv[1:]] or [1, 3600, 100, 3600]
-    for agents, events in zip(numbers[::2], numbers[1::2]):
-        folder = servers.private_folder("latido-drain-")
-        os.chmod(folder, 0o711)
-        try:
-            measure(folder, agents, events)
-        finally:
-            servers.remove_folder(folder)
+    b = bench.Bench("drain", __doc__, rounds=2, seconds=5, extra=[
+        ("--agents", {"type": int, "nargs": "+", "default": [1, 100], "help": "numbers of agents"}),
+        ("--events", {"type": int, "help": "of each agent; default: 3600 of one, fewer of many by --seconds"})])
+    for number in range(1, b.rounds + 1):
+        for agents in b.args.agents:
+            events = b.args.events or min(3600, max(10, int(3600 * b.seconds / 5 * 5 / agents)))
+            with bench.Folder() as folder:
+                measure(b, number, folder, agents, events)
 
 
 if __name__ == "__main__":

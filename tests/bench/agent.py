@@ -1,0 +1,162 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: MIT
+"""What one tick of latido-agent costs beside one scrape of node_exporter, on this machine.
+
+Two agents (process states every fifth tick, as by default; and at every tick) publish to a private
+Mosquitto while two node_exporters (the same collectors; its defaults) are scraped at the same rate.
+CPU time is that of each whole process, in both cases from reading the kernel to the socket: the
+agents' MQTT client and node_exporter's HTTP server are in it, broker and scraper are not. Each round
+measures all of them in the same seconds.
+
+Then an agent with the default interval runs alone and its memory is watched (--steady 600: for ten
+minutes).
+"""
+
+import http.client
+import os
+import re
+import subprocess
+import time
+
+import bench
+import servers
+from bench import BIN, cpu_seconds, memory_kb
+from programs import Program
+
+INTERVAL_MS = 100
+
+
+class NodeExporter:
+    def __init__(self, folder, name, *args):
+        self.port = servers.free_port()
+        program = servers.find_program("prometheus-node-exporter", "prometheus-node-exporter")
+        with open(os.path.join(folder, name + ".log"), "wb") as log:
+            self.process = subprocess.Popen([program, f"--web.listen-address=127.0.0.1:{self.port}", *args],
+                                            stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        servers.guard_process(self.process.pid)
+        self.connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        servers.wait_until(self.answers, 60, f"{name} answers")
+
+    def answers(self):
+        try:
+            return self.scrape() > 0
+        except OSError:
+            self.connection.close()
+            return False
+
+    def scrape(self):
+        """Number of node_ samples; the connection is kept, as Prometheus does."""
+        self.connection.request("GET", "/metrics")
+        return len(re.findall(rb"^node_", self.connection.getresponse().read(), re.M))
+
+    def close(self):
+        self.connection.close()
+        self.process.kill()
+        self.process.wait()
+        servers.unguard_process(self.process.pid)
+
+
+def start_agent(folder, broker, label, **keys):
+    config = bench.write_config(folder, label, {"bus": {"url": broker.url, "mqtt": {"client_id": label}},
+                                                "agent": {"source": label, "admin": "127.0.0.1:0", **keys}})
+    return Program(BIN, "latido-agent", folder, config=config, label=label).start().wait_ready()
+
+
+def output(*command):
+    return subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                          text=True, check=True, timeout=60).stdout
+
+
+def same_collectors():
+    """Those of the agent that node_exporter has, too."""
+    theirs = re.findall(r"--collector\.(\w+)\s", output(
+        servers.find_program("prometheus-node-exporter", "prometheus-node-exporter"), "--help"))
+    ours = re.findall(r"^# (\w+):", output(os.path.join(BIN, "latido-agent"), "--list-metrics"), re.M)
+    return [name for name in ours if name in theirs]
+
+
+def measure_round(agents, exporters, ticks):
+    """{name: microseconds of CPU a tick or scrape}, all over the same seconds."""
+    cpu = {a.label: cpu_seconds(a.pid) for a in agents}
+    before = {a.label: a.value("latido_agent_ticks_total") for a in agents}
+    # Asking for /metrics costs the agents CPU time too: taken after the first reading of both, and
+    # paid inside the measured time once more at the end.
+    spent = {name: 0.0 for name in exporters}
+    start = time.monotonic()
+    for i in range(ticks):
+        for name, exporter in exporters.items():
+            begun = cpu_seconds(exporter.process.pid)
+            exporter.scrape()
+            spent[name] += cpu_seconds(exporter.process.pid) - begun
+        rest = start + (i + 1) * INTERVAL_MS / 1000 - time.monotonic()
+        if rest > 0:
+            time.sleep(rest)
+    result = {name: used / ticks * 1e6 for name, used in spent.items()}
+    for a in agents:
+        done = a.value("latido_agent_ticks_total") - before[a.label]
+        result[a.label] = (cpu_seconds(a.pid) - cpu[a.label]) / done * 1e6
+    return result
+
+
+def compare(b, folder, broker):
+    every = f"{INTERVAL_MS}ms"
+    agents = [start_agent(folder, broker, "agent", interval=every, processes_interval=f"{5 * INTERVAL_MS}ms"),
+              start_agent(folder, broker, "agent-processes", interval=every, processes_interval=every)]
+    same = [f"--collector.{c}" for c in same_collectors()]
+    exporters = {"same": NodeExporter(folder, "same", "--collector.disable-defaults", *same),
+                 "defaults": NodeExporter(folder, "defaults")}
+    titles = {"agent": "latido-agent, process states every 5th tick", "same": "node_exporter, the same collectors",
+              "agent-processes": "latido-agent, process states every tick", "defaults": "node_exporter, defaults"}
+    ticks = max(2, int(b.seconds * 1000 / INTERVAL_MS))
+    case = f"every {INTERVAL_MS} ms"
+    try:
+        pids = {**{a.label: a.pid for a in agents}, **{n: e.process.pid for n, e in exporters.items()}}
+        counts = {name: e.scrape() for name, e in exporters.items()}
+        counts.update({a.label: int(a.value("latido_agent_series")) for a in agents})
+        measure_round(agents, exporters, ticks)  # everything warm
+        for number in range(1, b.rounds + 1):
+            cpu = measure_round(agents, exporters, ticks)
+            for name, title in titles.items():
+                role = "subject" if name.startswith("agent") else "peer"
+                b.result(5, case, title, "us CPU/tick", cpu[name], number, role)
+                b.result(5, case, title, "values", counts[name], number, role)
+                b.result(5, case, title, "MiB resident", memory_kb(pids[name])["VmRSS"] / 1024, number, role)
+        b.result(5, case, "processes on this machine", "processes",
+                 sum(name.isdigit() for name in os.listdir("/proc")), 1)
+    finally:
+        for e in exporters.values():
+            e.close()
+        for a in agents:
+            a.kill()
+
+
+def steady(b, folder, broker):
+    """Memory and CPU time of an agent with the default configuration."""
+    agent = start_agent(folder, broker, "steady")
+    agent.wait(lambda: agent.value("latido_agent_ticks_total") >= 5, 60, "5 ticks")
+    start, cpu, first = time.monotonic(), cpu_seconds(agent.pid), memory_kb(agent.pid)
+    ticks = agent.value("latido_agent_ticks_total")
+    time.sleep(b.args.steady)
+    cpu, span = cpu_seconds(agent.pid) - cpu, time.monotonic() - start
+    last, ticks = memory_kb(agent.pid), agent.value("latido_agent_ticks_total") - ticks
+    missed = agent.value("latido_agent_missed_ticks_total")
+    agent.terminate()
+    case = f"one agent alone at its default interval for {b.args.steady:.0f} s"
+    b.result(5, case, "CPU time", "us CPU/tick", cpu / ticks * 1e6, 1)
+    b.result(5, case, "CPU share", "% of a core", cpu / span * 100, 1)
+    b.result(5, case, "memory", "MiB resident", last["VmRSS"] / 1024, 1)
+    b.result(5, case, "memory at most", "MiB resident", last["VmHWM"] / 1024, 1)
+    b.result(5, case, "grown by, anonymous", "KiB", last["RssAnon"] - first["RssAnon"], 1)
+    b.result(5, case, "ticks missed", "ticks", missed, 1)
+
+
+def main():
+    b = bench.Bench("agent", __doc__, rounds=5, seconds=3, extra=[
+        ("--steady", {"type": float, "default": 20, "metavar": "S"})])
+    with bench.Folder() as folder, servers.Mosquitto(folder) as broker:
+        compare(b, folder, broker)
+        steady(b, folder, broker)
+
+
+if __name__ == "__main__":
+    main()

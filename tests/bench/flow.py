@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: MIT
+"""A consumer and its bus for benchmarks: it is stopped, its queue or topic is filled, then it is let go."""
+
+import json
+import os
+import signal
+import subprocess
+import time
+
+import bench
+import servers
+from bench import BIN, TOOLS, tree_cpu_seconds
+from programs import Program
+
+EPOCH = 1763700000000000
+FULL_S = 120  # to fill or empty a queue on a busy machine
+
+
+class Flow:
+    """One consumer with a place of its own on the bus; its sources are n0, n1, ...
+
+    pids: name -> process (with descendants) whose CPU time counts. sections: the consumer's
+    configuration beside bus. counter: its metric of values done.
+    """
+
+    def __init__(self, folder, name, program, bus, sources, values, counter, sections, pids):
+        self.sources, self.values, self.counter = sources, values, counter
+        self.seq, self.pids = 0, pids
+        if bus.startswith("kafka"):
+            self.bus = {"url": bus, "kafka": {"topic": name, "group": name}}
+        else:
+            self.bus = {"url": bus, "prefix": name + "/v1", "mqtt": {"client_id": name}}
+        self.load_config = bench.write_config(folder, name + "-load", {"bus": {
+            **self.bus, "mqtt": {"client_id": name + "-load", "max_inflight": 1000}}})
+        if bus.startswith("kafka"):
+            subprocess.run([os.path.join(BIN, "latido"), "topics", "create", "-c", self.load_config], check=True,
+                           stdout=subprocess.DEVNULL)
+        self.consumer = Program(BIN, program, folder, label=name,
+                                config=bench.write_config(folder, name, {"bus": self.bus, **sections}))
+        self.consumer.start().wait_ready()
+        self.pids = {program: self.consumer.pid, **pids}
+        self.send(1)  # every source and shape is known from here on
+        self.wait_for(sources * values)
+
+    def done(self):
+        return self.consumer.value(self.counter)
+
+    def wait_for(self, values):
+        self.consumer.wait(lambda: self.done() >= values, FULL_S, f"{values} values")
+
+    def send(self, events):
+        """So many of each source, as fast as the broker takes them."""
+        run = subprocess.run([os.path.join(TOOLS, "bus_load"), self.load_config, str(self.sources), str(events),
+                              str(self.values), str(EPOCH), "0", str(self.seq + 1)], check=True,
+                             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, timeout=FULL_S)
+        if json.loads(run.stdout)["failed"]:
+            raise servers.ServerError("the broker refused events")
+        self.seq += events
+
+    def measure(self, events):
+        """(values a second, {process: CPU seconds a million values}) of emptying a queue of so many events a source."""
+        before = self.done()
+        total = events * self.sources * self.values
+        self.consumer.signal(signal.SIGSTOP)
+        try:
+            self.send(events)
+            cpu = {name: tree_cpu_seconds(pid) for name, pid in self.pids.items()}
+            begun = time.monotonic()
+        finally:
+            self.consumer.signal(signal.SIGCONT)
+        while True:
+            now, done = time.monotonic(), self.done() - before
+            if done >= total:
+                break
+            if now - begun > FULL_S or not self.consumer.running():
+                raise servers.ServerError(f"{self.consumer.label}: {done:.0f} of {total} values; its log ends:\n"
+                                          f"{self.consumer.log_tail()}")
+            time.sleep(0.02)
+        return total / (now - begun), {name: (tree_cpu_seconds(pid) - cpu[name]) / total * 1e6
+                                       for name, pid in self.pids.items()}
+
+    def close(self):
+        self.consumer.terminate()
