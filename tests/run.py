@@ -6,7 +6,7 @@
     tests/run.py --list        (also: help)
 
 Logs of everything go to build/test/. The last line is "N passed, N failed" (", N skipped" may
-follow); the exit code is 1 when anything failed. Environment:
+follow), and what failed is listed just before it; the exit code is 1 when anything failed. Environment:
 
     FUZZ_SECONDS      how long each fuzz target runs (default 15)
     JOBS              tests at the same time (default: one more than processors, for many wait)
@@ -40,6 +40,8 @@ WORKERS = int(os.environ.get("JOBS") or PROCESSORS + 1)
 FUZZ_SECONDS = int(os.environ.get("FUZZ_SECONDS") or 15)
 SKIPS_AS_FAILS = os.environ.get("SKIPS_AS_FAILS") == "1" or os.environ.get("CI") == "true"
 SHOWN_LINES = 400  # of a failed job's log; the rest is in the file
+REASON_LINES = 3  # of each failed test in the list at the end
+LISTED_LINES = 60
 
 # build folder, value of SANITIZE
 MODES = {"release": ("release", ""), "asan": ("address-undefined", "address,undefined"), "tsan": ("thread", "thread")}
@@ -133,6 +135,62 @@ def count_junit(path):
             total.failed = 1
         return total
     return count
+
+
+# ---- what is said about failures at the end ----
+
+
+def pytest_failures(output):
+    """[(test, [line, ...])] from pytest's report: what was wrong, and where."""
+    sections = {}
+    for title, text in re.findall(r"^_{3,} (.+?) _{3,}\n(.*?)(?=^_{3,} .+ _{3,}$|^={3,}|\Z)", output, re.M | re.S):
+        sections.setdefault(title, text)
+    found = []
+    for kind, test, why in re.findall(r"^(FAILED|ERROR) (?:\S*/)?(\S+\.py.*?)(?: - (.*))?$", output, re.M):
+        name = test.rpartition("::")[2]
+        titles = [name] if kind == "FAILED" else [f"ERROR at {when} of {name}" for when in ("setup", "teardown")]
+        text = next((sections[title] for title in titles if title in sections), "")
+        reasons = re.findall(r"^E   +\S.*", text, re.M)[:REASON_LINES - 1] or ([why] if why else [])
+        found.append((test, reasons + re.findall(r"^\S+\.py:\d+: .*", text, re.M)[:1]))
+    return found
+
+
+def tap_failures(output):
+    """The same from TAP, whose diagnostics (cmocka's: "# ...", node's: indented) follow the test."""
+    found = []
+    for test, text in re.findall(r"^ *not ok \d+ -? ?(.*)\n((?:(?! *(?:not )?ok \d).*\n)*)", output, re.M):
+        if not re.search(r"# (SKIP|TODO)", test):
+            lines = [line.strip(" #") for line in text.splitlines()]
+            said = [line for line in lines if re.search(r"error|expected|actual|assert|!=|\.c:|\.mjs:|not within", line)]
+            found.append((test, said[:REASON_LINES]))
+    return found
+
+
+def failures(code, output):
+    """What a job's output says about its failures; its last lines when it says nothing that is known."""
+    found = pytest_failures(output) or tap_failures(output)
+    reports = [line for line in output.splitlines() if re.search(r"(ERROR|WARNING|SUMMARY): \w+Sanitizer|killed after", line)]
+    if not found or reports:
+        last = [line for line in output.splitlines() if line.strip() and not re.match(r"ok \d", line)]
+        found.append((f"exit code {code}", reports[:REASON_LINES] or last[-REASON_LINES:]))
+    return found
+
+
+failed = []  # lines of the list
+
+
+def note_failure(name, code, output):
+    for test, reasons in failures(code, output):
+        failed.append(f"  {name}: {test}"[:200])
+        failed.extend(f"      {line.strip()}"[:200] for line in reasons)
+
+
+def show_failed():
+    if failed:
+        print("failed:")
+        print("\n".join(failed[:LISTED_LINES]))
+        if len(failed) > LISTED_LINES:
+            print(f"  ... {len(failed) - LISTED_LINES} lines more; see above")
 
 
 # ---- the suites ----
@@ -376,6 +434,7 @@ def build(arguments, built):
         if code != 0:
             print(f"--- make {' '.join(arguments)} failed; log: {os.path.relpath(log, ROOT)}")
             print("\n".join("    " + line for line in output.splitlines()[-SHOWN_LINES:]))
+            note_failure(f"make {' '.join(arguments)}", code, output)
         else:
             print(f"{'make ' + ' '.join(a for a in arguments if not a.endswith('=')):<44}"
                   f"{time.monotonic() - started:7.1f} s", flush=True)
@@ -397,6 +456,7 @@ class Progress:
         self.left -= 1
         if count.failed and not stopping.is_set():
             show_failure(self.suite, job, code, output, log)
+            note_failure(f"{self.suite.name}/{job.name}", code, output)
         if self.left == 0:
             self.say()
 
@@ -466,6 +526,7 @@ def main():
         total.add(progress.total)
     if stopping.is_set():
         return stopped()
+    show_failed()
     print(total)
     return 1 if total.failed else 0
 

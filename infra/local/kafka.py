@@ -60,7 +60,7 @@ class Reply:
         return [item() for _ in range(max(0, self.take("i")))]
 
 
-def call(port, key, version, body, timeout=2):
+def call(port, key, version, body, timeout=10):
     """One request to a broker; the rest of the reply after its header."""
     with socket.create_connection((HOST, port), timeout) as s:
         s.settimeout(timeout)
@@ -359,7 +359,7 @@ class Kafka:
                     if known.get(partition) == other.number and other.running():
                         return other
             return None
-        return wait_until(ask, 30, f"a leader of {topic}/{partition}")
+        return wait_until(ask, 120, f"a leader of {topic}/{partition}")
 
     def partitions(self, topic):
         """How many partitions a topic has; 0: it does not exist."""
@@ -381,7 +381,7 @@ class Kafka:
                     if code != 41:  # NOT_CONTROLLER
                         raise ServerError(f"{topic} does not get {total} partitions: {why or code}")
             return None
-        wait_until(ask, 30, f"{topic} has {total} partitions")
+        wait_until(ask, 120, f"{topic} has {total} partitions")
 
 
 def tls_answers(port, certificates):

@@ -627,10 +627,13 @@ void kf_in_serve(struct kf *k)
 	kf_wake(k);
 }
 
-/* Leaves the group, which commits, within a second and a half. */
+/*
+ * Leaves the group, which commits: what was done regularly is not done again. A broker that was there
+ * a moment ago gets the time that a busy one needs.
+ */
 static void leave(struct kf *k)
 {
-	int64_t end_ns = lt_mono_ns() + 1500 * LT_NS_PER_MS;
+	int64_t end_ns = lt_mono_ns() + (k->connected && k->joined ? 10000 : 1500) * LT_NS_PER_MS;
 	rd_kafka_error_t *error;
 
 	kf_in_flush(k);

@@ -97,8 +97,9 @@ def test_hot_loses_nothing_when_killed(site):
         hot.wait_ready()
     finish(load)
     site.wait_window(sources, events)
-    refused = [row for row in site.latido("deadletter", "list").splitlines() if "\thot\t" in row]
-    assert len(refused) >= sources * events // 499, "each poison record became a dead letter"
+    servers.wait_until(
+        lambda: sum("\thot\t" in row for row in site.latido("deadletter", "list").splitlines()) >=
+        sources * events // 499, SECONDS, "each poison record became a dead letter")
 
 
 def test_hot_killed_while_redis_does_not_answer(site):
@@ -138,8 +139,9 @@ class Tap:
 
     def read(self):
         for line in self.process.stdout:
-            event = json.loads(line)
-            self.events.append((event["source"], event["epoch"], event["seq"]))
+            if line.endswith("\n"):  # else it was killed in the middle
+                event = json.loads(line)
+                self.events.append((event["source"], event["epoch"], event["seq"]))
 
     def listen(self):
         for line in self.process.stderr:
@@ -181,13 +183,9 @@ def test_tap_shows_what_comes_from_now_on(site):
     epochs = iter(range(EPOCH + 1, EPOCH + 1000))
 
     def seen_all():
-        epoch = next(epochs)
-        finish(site.load(5, 1, epoch=epoch))
-        try:
-            servers.wait_until(lambda: sum(e[1] == epoch for e in tap.events) == 4, 2, "the four")
-        except TimeoutError:
-            return False
-        return True
+        finish(site.load(5, 1, epoch=next(epochs)))
+        seen = collections.Counter(e[1] for e in list(tap.events))
+        return any(n == 4 for n in seen.values())
     servers.wait_until(seen_all, SECONDS, "one event of each of the four sources")
     finish(site.load(5, 50, epoch=EPOCH + 5000))
     servers.wait_until(lambda: sum(e[1] == EPOCH + 5000 for e in tap.events) == 200, SECONDS, "four times fifty")
@@ -200,11 +198,14 @@ def test_tap_with_a_group_goes_on_where_it_stopped(site):
     """Nothing is left out, whatever ended the tap before; after a regular end nothing comes twice."""
     site.create(3)
     finish(site.load(6, 50))
-    first = Tap(site, "--group", "people", "--count", "70")
+    # A member that is not heard for the session's length is put out and begins again a little earlier,
+    # so these two have a long one. The one that is killed has a short one: the next waits that long.
+    patient = site.write_config({"bus": {"kafka": {"session_timeout": "2m"}}}, "patient.yaml")
+    first = Tap(site, "--config", patient, "--group", "people", "--count", "70")
     assert first.wait() == 0
     assert len(first.events) == 70
-    second = Tap(site, "--group", "people")
-    servers.wait_until(lambda: len(second.events) == 230, SECONDS, "the rest")
+    second = Tap(site, "--config", patient, "--group", "people")
+    servers.wait_until(lambda: len(second.events) >= 230, SECONDS, "the rest")
     assert second.end() == 0
     last = in_order(sorted(first.events + second.events))
     assert set(last.values()) == {50} and len(last) == 6
@@ -212,8 +213,10 @@ def test_tap_with_a_group_goes_on_where_it_stopped(site):
     finish(site.load(6, 50, epoch=EPOCH + 1))
     servers.wait_until(lambda: len(killed.events) > 20, SECONDS, "some")
     killed.end(kill=True)
+    # It may have printed all of these; of the next ones it has printed none.
+    finish(site.load(6, 50, epoch=EPOCH + 2))
     after = Tap(site, "--group", "people")
-    wanted = {(f"n{i}", EPOCH + 1, seq) for i in range(6) for seq in range(1, 51)}
+    wanted = {(f"n{i}", epoch, seq) for i in range(6) for epoch in (EPOCH + 1, EPOCH + 2) for seq in range(1, 51)}
     servers.wait_until(lambda: set(killed.events) | set(after.events) == wanted, SECONDS, "each at least once")
     assert after.end() == 0
 

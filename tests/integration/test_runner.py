@@ -50,6 +50,70 @@ def test_junit(tmp_path, text, code, expected):
     assert (count.passed, count.failed, count.skipped) == expected
 
 
+PYTEST = """
+tests/integration/test_x.py::test_a FAILED                               [ 50%]
+tests/integration/test_x.py::test_b[one two] PASSED                      [100%]
+==================================== ERRORS ====================================
+_______________________ ERROR at teardown of test_a ____________________________
+latido-hot ended with code 3
+=================================== FAILURES ===================================
+____________________________________ test_a ____________________________________
+
+    def test_a(site):
+>       check(site)
+
+tests/integration/test_x.py:7:
+_ _ _ _ _ _ _ _ _ _ _ _ _ _ _ _ _ _ _ _ _ _ _ _ _ _ _ _ _ _ _ _ _ _ _ _ _ _ _ _
+
+>       assert 1 == 2
+E       AssertionError: that is it
+E       assert 1 == 2
+
+tests/integration/site.py:9: AssertionError
+=========================== short test summary info ============================
+ERROR tests/integration/test_x.py::test_a - Failed: latido-hot ended with code 3
+FAILED tests/integration/test_x.py::test_a - AssertionError: that is it
+"""
+
+
+@pytest.mark.parametrize("code, output, expected", [
+    (1, PYTEST, [("test_x.py::test_a", ["Failed: latido-hot ended with code 3"]),
+                 ("test_x.py::test_a", ["E       AssertionError: that is it", "E       assert 1 == 2",
+                                        "tests/integration/site.py:9: AssertionError"])]),
+    (1, "1..3\nok 1 - a\nnot ok 2 - b\n# 1 != 2\n# b.c:7: error: Failure!\nnot ok 3 - c # SKIP\n",
+     [("b", ["1 != 2", "b.c:7: error: Failure!"])]),
+    (1, "TAP version 13\n# Subtest: page\n    # Subtest: shows it\n    not ok 1 - shows it\n      ---\n"
+        "      error: 'not within 60 s: a row'\n      code: 'ERR_TEST_FAILURE'\n      ...\n    1..1\n",
+     [("shows it", ["error: 'not within 60 s: a row'"])]),
+    (-11, "1..2\nok 1 - a\n", [("exit code -11", ["1..2"])]),
+    (99, "1..1\nok 1 - a\n==7==ERROR: LeakSanitizer: detected memory leaks\n  #0 f\n",
+     [("exit code 99", ["==7==ERROR: LeakSanitizer: detected memory leaks"])]),
+    (-9, "begin\n\ntests/run.py: killed after 600 s\n", [("exit code -9", ["tests/run.py: killed after 600 s"])]),
+    (2, "one\ntwo\nthree\nx.c:7:1: error: no such thing\n", [("exit code 2", ["two", "three",
+                                                                                  "x.c:7:1: error: no such thing"])]),
+])
+def test_what_failed_is_named(code, output, expected):
+    assert run.failures(code, output) == expected
+
+
+FAILING = """
+import sys
+sys.path.insert(0, sys.argv[1])
+import run
+run.LOGS, sys.argv[1:] = sys.argv[2], []
+script = "echo 1..2; echo ok 1 - fine; echo not ok 2 - sum; echo '# 1 != 2'; seq 500; exit 1"
+run.SUITES = [run.Suite("fake", [], lambda: [run.Job("some_test", ["sh", "-c", script], run.count_tap)])]
+sys.exit(run.main())
+"""
+
+
+def test_what_failed_is_said_last(tmp_path):
+    result = subprocess.run([sys.executable, "-c", FAILING, os.path.join(ROOT, "tests"), str(tmp_path / "logs")], text=True,
+                            stdout=subprocess.PIPE, check=False)
+    assert result.returncode == 1
+    assert result.stdout.splitlines()[-4:] == ["failed:", "  fake/some_test: sum", "      1 != 2", "1 passed, 1 failed"]
+
+
 def test_a_hanging_job_is_killed_with_its_children(tmp_path):
     log = str(tmp_path / "log")
     code, output = run.run_logged(["sh", "-c", "sleep 1000 & echo child $!; wait"], log, 1, {})
