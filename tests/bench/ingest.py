@@ -69,9 +69,9 @@ class Case:
     def one_round(self, number):
         for bus in self.flows:
             self.from_bus(bus, number)
-        self.bare(number, "COPY of the same rows", "ceiling", self.events * self.sources)
+        self.bare(number, "COPY, same rows", "ceiling", self.events * self.sources)
         # A tenth: it is that much slower.
-        self.bare(number, "COPY of one indexed row a sample", "peer",
+        self.bare(number, "COPY, one indexed row a sample", "peer",
                   max(1, self.events * self.sources // 10), SAMPLES)
         self.postgres.sql("CHECKPOINT")
 
