@@ -10,16 +10,18 @@
 #include "latido/log.h"
 #include "warm.h"
 
-#define IDLE_NS   (200 * LT_NS_PER_MS) /* between ticks with nothing due */
-#define CHECK_MS  200                  /* between looks for silent sources */
-#define SWEEP_NS  (10 * LT_NS_PER_S)
-#define QUIET_NS  (500 * LT_NS_PER_MS) /* without events: nothing is on its way */
-#define SPREAD_MS 5000                 /* groups with a longer interval are spread over it */
-#define BEHIND    10                   /* intervals; then evaluations are left out */
-#define JUMP_MS   1000
-#define TRUST_MS  10000 /* Redis saw somebody so recently: what it says of the others holds */
-#define SLACK_MS  5000
-#define REWARM_NS (2 * LT_NS_PER_S) /* by then latido-hot has what we did not hear */
+#define IDLE_NS      (200 * LT_NS_PER_MS) /* between ticks with nothing due */
+#define CHECK_MS     200                  /* between looks for silent sources */
+#define SWEEP_NS     (10 * LT_NS_PER_S)
+#define QUIET_NS     (500 * LT_NS_PER_MS) /* without events: nothing is on its way */
+#define SPREAD_MS    5000                 /* groups with a longer interval are spread over it */
+#define BEHIND       10                   /* intervals; then evaluations are left out */
+#define JUMP_MS      1000
+#define TRUST_MS     10000 /* Redis saw somebody so recently: what it says of the others holds */
+#define SLACK_MS     5000
+#define REWARM_NS    (2 * LT_NS_PER_S) /* by then latido-hot has what we did not hear */
+#define CAUGHT_UP_MS 1000
+#define FILLING_NS   (10 * LT_NS_PER_MS) /* between ticks while windows are being filled */
 
 /* ---- life ---- */
 
@@ -29,6 +31,14 @@ static void changed(void *ctx, const char *source, bool device, uint32_t interva
 
 	if (e->role != LT_ROLE_FOLLOW)
 		lt_outputs_source(e->outputs, source, device, interval_ms, gone);
+}
+
+static bool start_backfill(struct lt_engine *e, struct lt_err *err)
+{
+	if (!e->conf->alert.backfill)
+		return true;
+	e->backfill = lt_backfill_start(e->conf, &e->info->backfill, err);
+	return e->backfill != NULL;
 }
 
 struct lt_engine *lt_engine_new(const struct lt_config *conf, struct lt_engine_info *info,
@@ -61,7 +71,7 @@ struct lt_engine *lt_engine_new(const struct lt_config *conf, struct lt_engine_i
 	engine_copy_conf(e, c);
 	e->started_mono_ns = lt_mono_ns();
 	e->redis = lt_redis_new(&conf->redis, err);
-	if (e->redis && engine_load(e, report, err) == LT_OK)
+	if (e->redis && engine_load(e, report, err) == LT_OK && start_backfill(e, err))
 		e->outputs = lt_outputs_start(conf, &info->outputs, err);
 	if (!e->outputs) {
 		lt_engine_free(e);
@@ -75,6 +85,8 @@ void lt_engine_free(struct lt_engine *e)
 	if (!e)
 		return;
 	lt_engine_close(e, 0);
+	lt_backfill_stop(e->backfill);
+	engine_windows_free(e->windows, e->n_windows);
 	lt_sources_free(e->sources);
 	lt_as_free(e->store);
 	lt_rules_free(e->rules);
@@ -93,18 +105,18 @@ void lt_engine_close(struct lt_engine *e, int64_t deadline_ms)
 	e->outputs = NULL;
 }
 
-/* @longest_ms: how far back the windows are read. */
-static int warm(struct lt_engine *e, int64_t longest_ms, struct lt_err *err)
+/* @fill: sources are in use already. */
+static int warm(struct lt_engine *e, int64_t since_ms, bool fill, struct lt_err *err)
 {
 	bool from_bus = strncmp(e->conf->bus.url, "kafka", 5) == 0;
 	int64_t now_ms = lt_wall_ns() / LT_NS_PER_MS, start_ns = lt_mono_ns();
+	const struct lt_warm_opts opts = {.since_ms = since_ms, .windows = !from_bus, .fill = fill};
 	struct lt_warm_info info;
 	int rc;
 
 	rc = lt_redis_connect(e->redis, err);
 	if (rc == LT_OK)
-		rc = lt_warm_start(
-			e->redis, e->conf, e->sources, longest_ms, !from_bus, &info, err);
+		rc = lt_warm_start(e->redis, e->conf, e->sources, &opts, &info, err);
 	lt_redis_close(e->redis);
 	if (rc != LT_OK)
 		return rc;
@@ -126,7 +138,7 @@ int lt_engine_open(struct lt_engine *e, struct lt_err *err)
 
 	if (e->open)
 		return LT_OK;
-	rc = warm(e, lt_as_longest_ms(e->store), err);
+	rc = warm(e, lt_wall_ns() / LT_NS_PER_MS - lt_as_longest_ms(e->store), false, err);
 	if (rc != LT_OK && err->cls != LT_CLS_RETRY)
 		return rc;
 	if (rc != LT_OK && lt_mono_ns() - e->started_mono_ns <
@@ -135,6 +147,7 @@ int lt_engine_open(struct lt_engine *e, struct lt_err *err)
 	if (rc != LT_OK)
 		lt_log(LT_WARN, "not_warmed", LT_S("err", err->msg));
 	e->open = true;
+	e->opened_ms = e->heard_ms = lt_wall_ns() / LT_NS_PER_MS;
 	return LT_OK;
 }
 
@@ -157,6 +170,7 @@ void lt_engine_events(struct lt_engine *e, struct lt_event *const *events, size_
 	if (!n)
 		return;
 	e->put_mono_ns = lt_mono_ns();
+	e->heard_ms = now_ns / LT_NS_PER_MS;
 	e->behind_ns = now_ns > newest_ns ? now_ns - newest_ns : 0;
 	lt_hist_add(&e->info->event_seconds, e->behind_ns);
 	lt_hist_add(&e->info->batch_seconds, e->put_mono_ns - start_ns);
@@ -308,8 +322,20 @@ static void watch_clock(struct lt_engine *e)
 	lt_counter_add(&e->info->clock_jumps, 1);
 	lt_as_shift(e->store, by_ms);
 	lt_sources_shift(e->sources, by_ms);
+	engine_windows_shift(e, by_ms, now_ms);
+	e->heard_ms += by_ms;
+	e->rewarm_ms += by_ms;
 	engine_clock_jump(e, by_ms, now_ms);
 	engine_grid(e, now_ms - e->conf->alert.delay_ms);
+}
+
+/* What was published between the look at Redis, or the loss of the bus, and our subscription. */
+static void rewarm(struct lt_engine *e)
+{
+	struct lt_err err;
+
+	if (warm(e, e->rewarm_ms, true, &err) != LT_OK)
+		lt_log(LT_WARN, "not_warmed", LT_S("err", err.msg));
 }
 
 /* Return: is the bus there? What nobody could hear is nobody's silence. */
@@ -326,6 +352,11 @@ static bool watch_bus(struct lt_engine *e, int64_t now_ms)
 	if (connected && e->paused) {
 		lt_sources_pause(e->sources, now_ms);
 		engine_grid(e, now_ms);
+		engine_windows_back(e, now_ms);
+		/* A cut may have been noticed late: what counts is when something was heard last,
+		 * and events may be as old as that when they arrive. */
+		e->rewarm_ms = e->heard_ms - e->conf->alert.max_lag_ms;
+		rewarm(e);
 		e->rewarm_mono_ns = lt_mono_ns() + REWARM_NS;
 	}
 	e->paused = !connected;
@@ -334,21 +365,10 @@ static bool watch_bus(struct lt_engine *e, int64_t now_ms)
 	return connected;
 }
 
-/* What was published between the look at Redis, or the loss of the bus, and our subscription. */
-static void rewarm(struct lt_engine *e)
-{
-	struct lt_err err;
-
-	if (!e->rewarm_mono_ns || lt_mono_ns() < e->rewarm_mono_ns)
-		return;
-	e->rewarm_mono_ns = 0;
-	if (warm(e, 0, &err) != LT_OK)
-		lt_log(LT_WARN, "not_warmed", LT_S("err", err.msg));
-}
-
 int64_t lt_engine_tick(struct lt_engine *e)
 {
 	int64_t now_ms, until_ms, next_ms, wait_ns;
+	bool filling;
 
 	if (!e->outputs)
 		return INT64_MAX;
@@ -358,8 +378,13 @@ int64_t lt_engine_tick(struct lt_engine *e)
 	engine_take_role(e, now_ms);
 	if (!watch_bus(e, now_ms))
 		return IDLE_NS;
-	rewarm(e);
+	if (e->rewarm_mono_ns && lt_mono_ns() >= e->rewarm_mono_ns) {
+		e->rewarm_mono_ns = 0;
+		rewarm(e);
+	}
 	until_ms = known_ms(e, now_ms);
+	filling = engine_windows_tick(
+		e, now_ms, !e->rewarm_mono_ns && until_ms > now_ms - CAUGHT_UP_MS);
 	if (until_ms - e->checked_ms >= CHECK_MS || until_ms < e->checked_ms) {
 		lt_sources_check(e->sources, until_ms);
 		e->checked_ms = until_ms;
@@ -372,6 +397,8 @@ int64_t lt_engine_tick(struct lt_engine *e)
 		lt_as_sweep(e->store, now_ms);
 		e->swept_mono_ns = lt_mono_ns();
 	}
+	if (filling)
+		return FILLING_NS;
 	if (next_ms == INT64_MAX)
 		return IDLE_NS;
 	wait_ns = (next_ms + e->conf->alert.delay_ms) * LT_NS_PER_MS - lt_wall_ns();

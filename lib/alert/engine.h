@@ -2,6 +2,7 @@
 #ifndef LATIDO_ALERT_ENGINE_H
 #define LATIDO_ALERT_ENGINE_H
 
+#include "backfill.h"
 #include "latido/event.h"
 #include "outputs.h"
 #include "sources.h"
@@ -25,6 +26,8 @@ struct lt_engine_info {
 	struct lt_rules_counters rules;
 	struct lt_outputs_info outputs;
 	struct lt_gauge groups, rules_loaded, rules_failing, pending, firing, lag_ms, reload_ok;
+	struct lt_gauge rules_cold;
+	struct lt_backfill_info backfill;
 	struct lt_counter missed, clock_jumps, reloads;
 	struct lt_hist
 		event_seconds; /* from arrival of a batch's newest event until it is taken over */

@@ -4,6 +4,7 @@
 
 #include <pthread.h>
 
+#include "backfill.h"
 #include "engine.h"
 #include "latido/redis.h"
 
@@ -11,6 +12,16 @@ struct engine_group {
 	struct lt_rules_group *group;
 	int64_t next_ms; /* instant of its next evaluation */
 	struct lt_complaint failing;
+};
+
+/* What a rule's selectors look back on, those of the recorded series that it reads included. */
+struct engine_window {
+	const struct lt_rule *rule;
+	char *text; /* its expression; outlives the rule */
+	int64_t needs_ms;
+	int64_t since_ms; /* its series are kept */
+	bool stored;      /* what long windows need is in PostgreSQL: events, nothing made here */
+	bool filled;      /* from there, or nothing was missing */
 };
 
 /* What loading rules takes from the configuration; a copy, since SIGHUP changes it. */
@@ -40,8 +51,18 @@ struct lt_engine {
 	int64_t put_mono_ns, behind_ns; /* of the last batch */
 	int64_t swept_mono_ns, started_mono_ns;
 	int64_t rewarm_mono_ns; /* 0: not again */
+	int64_t rewarm_ms;      /* from when on */
+	int64_t heard_ms;       /* wall clock: the last batch */
 	int64_t offset_ns;      /* wall clock less monotonic clock */
 	bool open, paused;
+
+	struct engine_window *windows; /* of all rules */
+	size_t n_windows;
+	struct lt_backfill *backfill; /* NULL: not wanted */
+	bool ask_windows, filling, cold;
+	int64_t opened_ms, back_ms; /* back_ms: the bus came (again) */
+	int64_t asked_mono_ns, held_mono_ns;
+	uint64_t filled_series, filled_samples;
 
 	enum lt_role role;
 	struct lt_inheritance inheritance;
@@ -54,6 +75,21 @@ struct lt_engine {
 
 /* engine.c */
 void engine_grid(struct lt_engine *e, int64_t t_ms);
+
+/* engine_windows.c */
+/** engine_windows_load() - after rules were loaded: what they need, and whether it is there. */
+void engine_windows_load(struct lt_engine *e, int64_t now_ms);
+void engine_windows_free(struct engine_window *w, size_t n);
+/** engine_windows_back() - the bus is there (again): what is active is held for alert.grace. */
+void engine_windows_back(struct lt_engine *e, int64_t now_ms);
+void engine_windows_shift(struct lt_engine *e, int64_t by_ms, int64_t now_ms);
+/**
+ * engine_windows_tick() - ask for what is missing and take what has come
+ * @heard_all: what Redis and the bus have of the past was taken over.
+ *
+ * Return: is more on its way?
+ */
+bool engine_windows_tick(struct lt_engine *e, int64_t now_ms, bool heard_all);
 
 /* engine_rules.c */
 void engine_limits(const struct lt_alert_conf *c, struct lt_as_limits *limits);

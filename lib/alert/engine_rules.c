@@ -243,6 +243,7 @@ int engine_load(struct lt_engine *e, struct lt_buf *report, struct lt_err *err)
 		return rc;
 	lt_as_commit(e->store);
 	lt_gauge_set(&e->info->reload_ok, 1);
+	engine_windows_load(e, lt_wall_ns() / LT_NS_PER_MS);
 	loaded(e, lt_wall_ns() / LT_NS_PER_MS);
 	return LT_OK;
 }
@@ -287,6 +288,7 @@ static int replace(struct lt_engine *e, bool adopt, int64_t now_ms)
 	if (adopt)
 		lt_rules_adopt(fresh, old, e->evaluated_ms ? e->evaluated_ms : now_ms, &e->sink);
 	lt_rules_free(old);
+	engine_windows_load(e, now_ms);
 	lt_gauge_set(&e->info->reload_ok, 1);
 	return LT_OK;
 }

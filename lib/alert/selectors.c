@@ -243,6 +243,25 @@ bool lt_selectors_may_want(const struct lt_selectors *t, const char *name, size_
 	return found;
 }
 
+int64_t lt_selectors_may_back_ms(const struct lt_selectors *t, const char *name, size_t name_len,
+	const struct lt_label_text *labels, size_t n)
+{
+	uint32_t sym = lt_sym_get(t->pool, name, name_len);
+	const uint32_t lists[] = {name_of(t, sym)->first, t->nameless};
+	int64_t back_ms = -1;
+
+	for (size_t k = 0; k < LT_ARRAY_LEN(lists); k++)
+		for (uint32_t i = lists[k]; i; i = t->entries[i - 1].next) {
+			const struct entry *e = &t->entries[i - 1];
+
+			if (e->keep.back_ms > back_ms &&
+				may_match(t, e->sel, labels, n, name, name_len))
+				back_ms = e->keep.back_ms;
+		}
+	lt_sym_put(t->pool, sym);
+	return back_ms;
+}
+
 static bool join_list(struct lt_selectors *t, uint32_t first, const struct lt_labels *labels,
 	const void *series, struct lt_keep *keep)
 {

@@ -21,6 +21,9 @@ void lt_selectors_add(
 	struct lt_selectors *t, const struct lt_promql_selector *sel, const struct lt_keep *keep);
 bool lt_selectors_may_want(const struct lt_selectors *t, const char *name, size_t name_len,
 	const struct lt_label_text *labels, size_t n);
+/** lt_selectors_may_back_ms() - the longest window that could want it; -1: none could. */
+int64_t lt_selectors_may_back_ms(const struct lt_selectors *t, const char *name, size_t name_len,
+	const struct lt_label_text *labels, size_t n);
 /**
  * lt_selectors_join() - put a series into the lists of all that select it
  * @keep: out: the most that any of them needs.

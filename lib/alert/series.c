@@ -302,6 +302,13 @@ void lt_as_begin(struct lt_as *a)
 	a->next = lt_selectors_new(a->pool);
 }
 
+int64_t lt_as_window_ms(const struct lt_promql_selector *sel)
+{
+	int64_t back_ms = sel->relative && sel->back_ms > 0 ? sel->back_ms : 0;
+
+	return sel->range_ms == 0 && back_ms <= LT_LOOKBACK_MS ? 0 : back_ms;
+}
+
 int lt_as_select(struct lt_as *a, const struct lt_promql_selector *sel, struct lt_err *err)
 {
 	struct lt_keep keep = {0};
@@ -324,10 +331,7 @@ int lt_as_select(struct lt_as *a, const struct lt_promql_selector *sel, struct l
 		lt_buf_fini(&most);
 		return rc;
 	}
-	if (sel->range_ms == 0 && window_ms <= LT_LOOKBACK_MS)
-		keep.back_ms = 0; /* the newest sample is kept in any case */
-	else
-		keep.back_ms = window_ms > 0 ? window_ms : 0;
+	keep.back_ms = lt_as_window_ms(sel); /* the newest sample is kept in any case */
 	keep.dense_ms = keep.back_ms <= a->limits.dense_ms ? keep.back_ms : 0;
 	keep.back_ms += a->limits.slack_ms;
 	keep.dense_ms += a->limits.slack_ms;
@@ -507,6 +511,71 @@ bool lt_as_append(struct lt_as *a, struct lt_as_series *s, int64_t t_ms, double 
 	offsets(s)[s->n] = (uint32_t)(t_ms - s->base_ms);
 	s->n++;
 	return true;
+}
+
+bool lt_as_insert(struct lt_as *a, struct lt_as_series *s, int64_t t_ms, double v)
+{
+	int64_t newest_ms = lt_as_last_ms(s);
+	uint32_t at;
+
+	if (t_ms > newest_ms)
+		return lt_as_append(a, s, t_ms, v);
+	if (t_ms < newest_ms - (int64_t)s->back_ms)
+		return false;
+	if (s->n == s->cap)
+		make_room(a, s, newest_ms);
+	at = at_or_before(s, t_ms);
+	if (at != s->n && time_of(s, at) == t_ms)
+		return false;
+	at = at == s->n ? 0 : at + 1;
+	if (at == 0) {
+		uint32_t by = (uint32_t)(time_of(s, 0) - t_ms), from = offsets(s)[0];
+
+		s->base_ms = t_ms;
+		for (uint32_t i = 0; i < s->n; i++)
+			offsets(s)[i] += by - from;
+	}
+	memmove(s->v + at + 1, s->v + at, (s->n - at) * sizeof(*s->v));
+	memmove(offsets(s) + at + 1, offsets(s) + at, (s->n - at) * sizeof(uint32_t));
+	s->v[at] = v;
+	offsets(s)[at] = (uint32_t)(t_ms - s->base_ms);
+	s->n++;
+	return true;
+}
+
+size_t lt_as_prepend(struct lt_as *a, struct lt_as_series *s, const int64_t *t_ms, const double *v,
+	size_t n, int64_t now_ms)
+{
+	int64_t end_ms = s->n ? time_of(s, 0) : INT64_MAX;
+	int64_t old_ms = s->base_ms;
+	uint32_t had = s->n, take = 0;
+
+	if (a->bytes >= a->limits.max_bytes)
+		return 0;
+	while (n && *t_ms < now_ms - (int64_t)s->back_ms) {
+		t_ms++;
+		v++;
+		n--;
+	}
+	while (take < n && t_ms[take] < end_ms)
+		take++;
+	if (!take)
+		return 0;
+	if (s->cap < had + take + 1)
+		resize(a, s, had + take + 1);
+	memmove(s->v + take, s->v, had * sizeof(*s->v));
+	memmove(offsets(s) + take, offsets(s), had * sizeof(uint32_t));
+	s->base_ms = t_ms[0];
+	s->n = had + take;
+	for (uint32_t i = 0; i < take; i++) {
+		s->v[i] = v[i];
+		offsets(s)[i] = (uint32_t)(t_ms[i] - s->base_ms);
+	}
+	for (uint32_t i = take; i < s->n; i++)
+		offsets(s)[i] += (uint32_t)(old_ms - s->base_ms);
+	if (s->n > a->limits.max_points && s->dense_ms < s->back_ms)
+		thin_out(a, s, now_ms);
+	return take;
 }
 
 void lt_as_end(struct lt_as *a, struct lt_as_series *s, int64_t t_ms)

@@ -75,6 +75,8 @@ void lt_as_begin(struct lt_as *a);
  */
 int lt_as_select(
 	struct lt_as *a, const struct lt_promql_selector *sel, struct lt_err *err) LT_MUST_CHECK;
+/** lt_as_window_ms() - how far it looks back; 0: only to the newest sample. */
+int64_t lt_as_window_ms(const struct lt_promql_selector *sel);
 /** lt_as_abort() - the new set is not wanted. */
 void lt_as_abort(struct lt_as *a);
 /** lt_as_commit() - the new set counts from now on; series that nobody wants any more are dropped
@@ -107,6 +109,20 @@ void lt_as_put(struct lt_as *a, struct lt_as_series *s);
 
 /** lt_as_append() - Return: false: not newer than the last sample, dropped and counted. */
 bool lt_as_append(struct lt_as *a, struct lt_as_series *s, int64_t t_ms, double v);
+/**
+ * lt_as_insert() - a sample that may be older than the newest one: where it belongs
+ *
+ * Return: false: there is one of that time, or it is older than what is kept.
+ */
+bool lt_as_insert(struct lt_as *a, struct lt_as_series *s, int64_t t_ms, double v);
+/**
+ * lt_as_prepend() - samples from before the first one, in order of time
+ *
+ * Those that are not older than the first one, or older than the window at @now_ms, are left out, as
+ * is everything when alert.max_bytes is reached. Return: how many were taken.
+ */
+size_t lt_as_prepend(struct lt_as *a, struct lt_as_series *s, const int64_t *t_ms, const double *v,
+	size_t n, int64_t now_ms);
 /** lt_as_end() - the series ends at @t_ms: a staleness marker unless the last sample is one. */
 void lt_as_end(struct lt_as *a, struct lt_as_series *s, int64_t t_ms);
 /** lt_as_last_ms() - time of the newest sample; INT64_MIN: none. */

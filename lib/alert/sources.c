@@ -49,6 +49,7 @@ struct source {
 	struct source *next; /* same bucket */
 	uint64_t hash;
 	int64_t arrived_ms; /* newest event of all streams */
+	int64_t since_ms;   /* time of the oldest event */
 	int64_t down_ms;    /* up = 0 was said last */
 	uint32_t interval_ms;
 	uint32_t made;   /* series, since ... */
@@ -356,6 +357,7 @@ static struct source *source_of(struct lt_sources *t, const char *name, bool dev
 	src->hash = hash;
 	src->device = device;
 	src->arrived_ms = INT64_MIN;
+	src->since_ms = INT64_MAX;
 	src->generation = lt_as_generation(t->a) - 1;
 	src->next = t->table[hash & (t->cap - 1)];
 	t->table[hash & (t->cap - 1)] = src;
@@ -514,6 +516,8 @@ void lt_sources_event(
 		lt_counter_add(&t->info->late, 1);
 	if (t_ms > st->last_ms)
 		st->last_ms = t_ms;
+	if (t_ms < src->since_ms)
+		src->since_ms = t_ms;
 	st->silent = src->silent = false;
 	bind_up(t, src);
 	if (src->up && t_ms > lt_as_last_ms(src->up))
@@ -525,6 +529,63 @@ void lt_sources_event(
 		b->used_ms = t_ms;
 		take_values(t, e, p, b, t_ms);
 	}
+}
+
+static const struct binding *find_binding(const struct stream *st, const struct plan *p)
+{
+	const struct binding *b;
+
+	for (b = st->bindings; b; b = b->next)
+		if (b->plan == p->id)
+			return b;
+	return NULL;
+}
+
+bool lt_sources_fill(struct lt_sources *t, const struct lt_event *e, int64_t now_ms)
+{
+	int64_t t_ms = e->time_ns / LT_NS_PER_MS;
+	struct source *src = source_of(t, e->source, e->device);
+	struct stream *st = src ? stream_of(src, e->stream) : NULL;
+	const struct binding *b;
+	const struct plan *p;
+	bool any = false;
+
+	if (!st || t_ms > now_ms)
+		return false;
+	if (t_ms > st->last_ms && !is_old(st, e)) {
+		lt_sources_event(t, e, now_ms, INT64_MIN);
+		return true;
+	}
+	if (t_ms < src->since_ms)
+		src->since_ms = t_ms;
+	bind_up(t, src);
+	if (src->up)
+		lt_as_insert(t->a, src->up, t_ms, 1);
+	p = plan_of(t, e->shape);
+	b = find_binding(st, p);
+	for (uint32_t i = 0; i < p->n; i++) {
+		double v = lt_event_value(e, p->idx[i]);
+		struct lt_as_series *s;
+
+		if (isnan(v))
+			continue;
+		s = b ? b->s[i] : series_of(t, src, &e->shape->series[p->idx[i]], t_ms);
+		any |= s && lt_as_insert(t->a, s, t_ms, v);
+	}
+	return any;
+}
+
+void lt_sources_each(const struct lt_sources *t,
+	void (*fn)(void *ctx, const char *name, bool device, int64_t since_ms), void *ctx)
+{
+	for (size_t i = 0; i < t->cap; i++)
+		for (const struct source *src = t->table[i]; src; src = src->next)
+			fn(ctx, src->name, src->device, src->since_ms);
+}
+
+size_t lt_sources_count(const struct lt_sources *t)
+{
+	return t->n;
 }
 
 void lt_sources_known(
@@ -627,6 +688,8 @@ void lt_sources_shift(struct lt_sources *t, int64_t by_ms)
 		for (struct source *src = t->table[i]; src; src = src->next) {
 			if (src->arrived_ms != INT64_MIN)
 				src->arrived_ms += by_ms;
+			if (src->since_ms != INT64_MAX)
+				src->since_ms += by_ms;
 			src->skew_ms = src->votes = 0;
 			for (struct stream *st = src->streams; st; st = st->next)
 				if (st->arrived_ms != INT64_MIN)

@@ -54,6 +54,13 @@ void lt_sources_free(struct lt_sources *t);
 void lt_sources_event(
 	struct lt_sources *t, const struct lt_event *e, int64_t now_ms, int64_t evaluated_ms);
 /**
+ * lt_sources_fill() - an event that may be older than what was taken over already
+ *
+ * Newer ones are lt_sources_event()s; of others the values that are not there yet join their series.
+ * Return: was anything of it new?
+ */
+bool lt_sources_fill(struct lt_sources *t, const struct lt_event *e, int64_t now_ms);
+/**
  * lt_sources_known() - a source of which somebody else knows that it was there
  * @interval_ms: 0 = not known.
  */
@@ -67,6 +74,10 @@ void lt_sources_known(
  * for all: up is 0, again and again.
  */
 void lt_sources_check(struct lt_sources *t, int64_t known_ms);
+/** lt_sources_each() - all sources. @since_ms: time of the oldest event taken over; INT64_MAX: none. */
+void lt_sources_each(const struct lt_sources *t,
+	void (*fn)(void *ctx, const char *name, bool device, int64_t since_ms), void *ctx);
+size_t lt_sources_count(const struct lt_sources *t);
 /** lt_sources_pause() - nobody could be heard until @now_ms: silence begins anew. */
 void lt_sources_pause(struct lt_sources *t, int64_t now_ms);
 /** lt_sources_shift() - the wall clock was set by so much: remembered arrivals move along. */

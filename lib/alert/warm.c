@@ -8,9 +8,10 @@
 #include "latido/redis_layout.h"
 #include "series.h"
 
-#define CHUNK      16 /* windows in one pipeline */
-#define FEW        8  /* events, to begin with: two of each stream, and the interval */
-#define ENTRIES    100000
+#define CHUNK      16     /* windows in one pipeline */
+#define FEW        8      /* events, to begin with: two of each stream, and the interval */
+#define ENTRIES    100000 /* of one source */
+#define PAGES      1000
 #define SHAPES_MAX (64 << 20)
 
 struct member {
@@ -26,7 +27,8 @@ struct warm {
 	const struct lt_config *conf;
 	struct lt_sources *sources;
 	struct lt_warm_info *info;
-	int64_t longest_ms, now_ms;
+	const struct lt_warm_opts *opts;
+	int64_t now_ms;
 	struct lt_shapes *shapes;
 	struct lt_arena arena;
 	struct lt_redis_cmd cmd;
@@ -118,7 +120,9 @@ static bool fetch_shape(struct warm *w, const char *source, uint64_t hash)
 	return true;
 }
 
-static void take_event(struct warm *w, struct member *m, const char *packed, size_t len)
+/* NULL: it is a cache, and somebody else's key is no event. Released by the caller. */
+static struct lt_event *decode(
+	struct warm *w, const struct member *m, const char *packed, size_t len)
 {
 	const struct lt_decode_limits limits = {
 		(size_t)w->conf->limits.max_bytes, (uint32_t)w->conf->limits.max_series};
@@ -135,31 +139,67 @@ static void take_event(struct warm *w, struct member *m, const char *packed, siz
 	if (rc == LT_ESHAPE && fetch_shape(w, m->name, hash))
 		rc = lt_decode(w->shapes, &limits, &origin, packed, len, &w->arena, &events,
 			&reason, &hash, NULL);
-	if (rc != LT_OK)
-		return; /* it is a cache, and somebody else's key is no event */
+	return rc == LT_OK ? events : NULL;
+}
+
+static void take_event(struct warm *w, struct member *m, const char *packed, size_t len)
+{
+	struct lt_event *events = decode(w, m, packed, len);
+
 	for (struct lt_event *e = events; e; e = e->next) {
 		/* When it arrived is not known; it counts as punctual. */
 		e->device = m->device;
 		e->arrived_ns = e->time_ns;
-		lt_sources_event(w->sources, e, w->now_ms, INT64_MIN);
-		w->info->events++;
+		if (!w->opts->fill)
+			lt_sources_event(w->sources, e, w->now_ms, INT64_MIN);
+		if (!w->opts->fill || lt_sources_fill(w->sources, e, w->now_ms))
+			w->info->events++;
 	}
-	lt_events_release(events);
+	if (events)
+		lt_events_release(events);
 }
 
-static void take_window(struct warm *w, struct member *m, const struct lt_reply *r)
+/* The packed event of an entry of the stream. */
+static const char *packed_of(const struct lt_reply *entry, size_t *len)
+{
+	const struct lt_reply *fields = lt_reply_at(entry, 1);
+
+	for (size_t k = 0; k + 1 < lt_reply_n(fields); k += 2)
+		if (strcmp(lt_reply_str(lt_reply_at(fields, k), NULL), "e") == 0)
+			return lt_reply_str(lt_reply_at(fields, k + 1), len);
+	return NULL;
+}
+
+static void take_page(struct warm *w, struct member *m, const struct lt_reply *r)
 {
 	for (size_t i = lt_reply_n(r); i-- > 0;) { /* newest first */
-		const struct lt_reply *fields = lt_reply_at(lt_reply_at(r, i), 1);
+		size_t len;
+		const char *packed = packed_of(lt_reply_at(r, i), &len);
 
-		for (size_t k = 0; k + 1 < lt_reply_n(fields); k += 2) {
-			size_t len;
-			const char *packed = lt_reply_str(lt_reply_at(fields, k + 1), &len);
-
-			if (strcmp(lt_reply_str(lt_reply_at(fields, k), NULL), "e") == 0)
-				take_event(w, m, packed, len);
-		}
+		if (packed)
+			take_event(w, m, packed, len);
 	}
+}
+
+/* Does the page end behind what is wanted, so that there may be more? */
+static bool wants_more(
+	struct warm *w, const struct member *m, const struct lt_reply *r, int64_t asked)
+{
+	struct lt_event *events = NULL;
+	const char *packed;
+	size_t len;
+	bool more;
+
+	if ((int64_t)lt_reply_n(r) < asked)
+		return false;
+	packed = packed_of(lt_reply_at(r, lt_reply_n(r) - 1), &len);
+	if (packed)
+		events = decode(w, m, packed, len);
+	if (!events)
+		return false;
+	more = events->time_ns / LT_NS_PER_MS > w->opts->since_ms;
+	lt_events_release(events);
+	return more;
 }
 
 /* Unnumbered events stand under epoch 0: hardly a node's. */
@@ -175,13 +215,57 @@ static void guess_kind(struct member *m, const struct lt_reply *r)
 
 static int64_t entries_of(const struct warm *w, const struct member *m)
 {
+	int64_t span_ms = w->now_ms - w->opts->since_ms;
 	int64_t n = FEW;
 
-	if (m->interval_ms)
-		n += w->longest_ms / m->interval_ms;
-	else
-		n += w->longest_ms / 1000;
+	if (span_ms > 0)
+		n += span_ms / (m->interval_ms ? m->interval_ms : 1000);
 	return n < ENTRIES ? n : ENTRIES;
+}
+
+/* @before: the id of the oldest entry that is known; NULL: none is. */
+static int ask(struct warm *w, const struct member *m, const char *before, struct lt_err *err)
+{
+	lt_redis_begin(&w->cmd, "XREVRANGE");
+	lt_redis_key(&w->cmd, LT_REDIS_WINDOW, m->name);
+	if (before)
+		lt_redis_key(&w->cmd, "(", before);
+	else
+		lt_redis_str(&w->cmd, "+");
+	lt_redis_str(&w->cmd, "-");
+	lt_redis_str(&w->cmd, "COUNT");
+	lt_redis_i64(&w->cmd, entries_of(w, m));
+	return lt_redis_append(w->redis, &w->cmd, err);
+}
+
+/* The window of one source, of which the first page was read: oldest events first. */
+static int take_window(
+	struct warm *w, struct member *m, const struct lt_reply *first, struct lt_err *err)
+{
+	struct lt_reply *pages[PAGES];
+	const struct lt_reply *last = first;
+	int64_t asked = entries_of(w, m), most = ENTRIES / asked;
+	size_t n = 0;
+	int rc = LT_OK;
+
+	/* Several streams, or a shorter interval than was known: there are more of them. */
+	while (rc == LT_OK && n < PAGES && (int64_t)n < most && wants_more(w, m, last, asked)) {
+		const struct lt_reply *entry = lt_reply_at(last, lt_reply_n(last) - 1);
+
+		rc = ask(w, m, lt_reply_str(lt_reply_at(entry, 0), NULL), err);
+		if (rc == LT_OK)
+			rc = lt_redis_read(w->redis, &pages[n], err);
+		if (rc == LT_OK)
+			last = pages[n++];
+	}
+	while (n-- > 0) {
+		if (rc == LT_OK)
+			take_page(w, m, pages[n]);
+		lt_reply_free(pages[n]);
+	}
+	if (rc == LT_OK)
+		take_page(w, m, first);
+	return rc;
 }
 
 static int read_chunk(struct warm *w, size_t from, size_t to, struct lt_err *err)
@@ -190,13 +274,7 @@ static int read_chunk(struct warm *w, size_t from, size_t to, struct lt_err *err
 	int rc = LT_OK;
 
 	for (size_t i = from; i < to && rc == LT_OK; i++) {
-		lt_redis_begin(&w->cmd, "XREVRANGE");
-		lt_redis_key(&w->cmd, LT_REDIS_WINDOW, w->members[i].name);
-		lt_redis_str(&w->cmd, "+");
-		lt_redis_str(&w->cmd, "-");
-		lt_redis_str(&w->cmd, "COUNT");
-		lt_redis_i64(&w->cmd, entries_of(w, &w->members[i]));
-		rc = lt_redis_append(w->redis, &w->cmd, err);
+		rc = ask(w, &w->members[i], NULL, err);
 	}
 	/* All of them first: a shape may have to be asked for in between. */
 	for (size_t i = from; i < to && rc == LT_OK; i++)
@@ -206,7 +284,7 @@ static int read_chunk(struct warm *w, size_t from, size_t to, struct lt_err *err
 
 		if (rc == LT_OK) {
 			guess_kind(&w->members[i], r);
-			take_window(w, &w->members[i], r);
+			rc = take_window(w, &w->members[i], r, err);
 		}
 		lt_reply_free(r);
 	}
@@ -214,13 +292,13 @@ static int read_chunk(struct warm *w, size_t from, size_t to, struct lt_err *err
 }
 
 int lt_warm_start(struct lt_redis *redis, const struct lt_config *conf, struct lt_sources *t,
-	int64_t longest_ms, bool windows, struct lt_warm_info *info, struct lt_err *err)
+	const struct lt_warm_opts *opts, struct lt_warm_info *info, struct lt_err *err)
 {
 	struct warm w = {.redis = redis,
 		.conf = conf,
 		.sources = t,
 		.info = info,
-		.longest_ms = longest_ms,
+		.opts = opts,
 		.now_ms = lt_wall_ns() / LT_NS_PER_MS};
 	int rc;
 
@@ -231,7 +309,7 @@ int lt_warm_start(struct lt_redis *redis, const struct lt_config *conf, struct l
 		rc = read_seen(&w, err);
 	if (rc == LT_OK)
 		rc = read_kinds(&w, err);
-	for (size_t i = 0; windows && i < w.n && rc == LT_OK; i += CHUNK)
+	for (size_t i = 0; opts->windows && i < w.n && rc == LT_OK; i += CHUNK)
 		rc = read_chunk(&w, i, i + CHUNK < w.n ? i + CHUNK : w.n, err);
 	for (size_t i = 0; i < w.n && rc == LT_OK; i++) {
 		const struct member *m = &w.members[i];

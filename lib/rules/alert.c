@@ -88,7 +88,12 @@ static bool keeps_firing(const struct rule *rule, const struct alert *a, int64_t
 
 static bool in_grace(const struct alert *a, int64_t t_ms)
 {
-	return a->pub.state != LT_ALERT_INACTIVE && t_ms < a->grace_until_ms;
+	const struct rule *rule = (const struct rule *)a->pub.rule;
+
+	if (a->pub.state == LT_ALERT_INACTIVE)
+		return false;
+	return t_ms < a->grace_until_ms ||
+	       (t_ms < rule->hold_until_ms && a->pub.active_ms < rule->hold_since_ms);
 }
 
 /* ---- steps ---- */
@@ -372,6 +377,16 @@ void lt_rules_each_alert(
 				fn(ctx, &a->pub);
 		}
 	}
+}
+
+void lt_rules_hold(
+	struct lt_rules *r, const struct lt_rule *rule, int64_t since_ms, int64_t until_ms)
+{
+	struct rule *own = (struct rule *)rule->group->rules[rule->index];
+
+	(void)r;
+	own->hold_since_ms = since_ms;
+	own->hold_until_ms = until_ms;
 }
 
 void lt_rules_resend(struct lt_rules *r)

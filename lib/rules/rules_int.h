@@ -89,8 +89,9 @@ struct rule {
 	size_t n_made;
 	struct series_list before; /* of the previous evaluation */
 	struct alert_set alerts;
-	uint32_t col; /* beside pub.line */
-	bool done;    /* of the group's current state since lt_rules_adopt() */
+	int64_t hold_since_ms, hold_until_ms; /* lt_rules_hold() */
+	uint32_t col;                         /* beside pub.line */
+	bool done; /* of the group's current state since lt_rules_adopt() */
 };
 
 struct group {

@@ -39,6 +39,7 @@ class Relay:
                 server = socket.create_connection((servers.HOST, self.target), 10)
             except OSError:
                 continue
+            server.settimeout(None)  # it may be quiet for longer
             self.pairs.append((client, server))
             self.start(self.move, client, server)
             self.start(self.move, server, client)

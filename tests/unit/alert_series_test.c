@@ -151,7 +151,7 @@ static void assert_none(struct fixture *f, size_t i, int64_t t_ms)
 struct how {
 	int64_t time_ms, arrived_ms; /* 0: both the same */
 	uint32_t interval_ms;
-	bool partial, device, unnumbered, keep_seq;
+	bool partial, device, unnumbered, keep_seq, fill;
 	const char *stream;
 };
 
@@ -199,7 +199,10 @@ static void event(struct fixture *f, const char *source, struct how h, ...)
 	assert_int_equal(lt_decode(f->shapes, &dl, &origin, json.data, json.len, &arena, &e,
 				 &reason, &hash, &err),
 		LT_OK);
-	lt_sources_event(f->sources, e, h.arrived_ms, INT64_MIN);
+	if (h.fill)
+		lt_sources_fill(f->sources, e, h.arrived_ms);
+	else
+		lt_sources_event(f->sources, e, h.arrived_ms, INT64_MIN);
 	lt_events_release(e);
 	lt_arena_fini(&arena);
 	lt_buf_fini(&json);
@@ -582,6 +585,122 @@ static void one_source_does_not_take_all(void **state)
 	teardown(f);
 }
 
+/* The one series with this text. */
+static struct lt_as_series *series(struct fixture *f, const char *text)
+{
+	const struct lt_labels *l;
+	struct lt_as_series *s;
+
+	assert_int_equal(
+		lt_promql_parse_metric(f->pool, text, strlen(text), &l, NULL, NULL), LT_OK);
+	s = lt_as_series(f->store, l);
+	lt_labels_put(f->pool, l);
+	assert_non_null(s);
+	return s;
+}
+
+static void older_samples_find_their_place(void **state)
+{
+	struct fixture *f = setup();
+	struct lt_as_series *s;
+
+	(void)state;
+	rules(f, "sum_over_time(a[60s])", "count_over_time(a[60s])", "a offset 30s", NULL);
+	s = series(f, "a{instance=\"n1\"}");
+	for (int i = 0; i < 40; i += 2)
+		assert_true(lt_as_append(f->store, s, T0 + i * 1000, i));
+	/* Into the gaps, in any order, twice, and before the first. */
+	for (int i = 39; i > 0; i -= 2)
+		assert_true(lt_as_insert(f->store, s, T0 + i * 1000, i));
+	for (int i = 39; i > 0; i -= 3)
+		assert_false(lt_as_insert(f->store, s, T0 + i * 1000, 99));
+	for (int i = 1; i <= 10; i++)
+		assert_true(lt_as_insert(f->store, s, T0 - i * 1000, -i));
+	assert_false(lt_as_insert(f->store, s, T0 - 400000, 99)); /* out of every window */
+	assert_value(f, 0, T0 + 39000, 780 - 55);
+	assert_value(f, 1, T0 + 39000, 50);
+	assert_value(f, 2, T0 + 25500, -5);
+	assert_int_equal(lt_as_last_ms(s), T0 + 39000);
+	assert_true(lt_as_append(f->store, s, T0 + 40000, 40));
+	assert_value(f, 1, T0 + 40000, 51);
+	teardown(f);
+}
+
+static void a_window_gets_its_beginning_later(void **state)
+{
+	struct fixture *f = setup();
+	enum { N = 600 };
+	static int64_t t_ms[N];
+	static double v[N];
+	struct lt_as_series *s;
+	size_t n;
+
+	(void)state;
+	rules(f, "count_over_time(a[1h])", "min_over_time(a[1h])", "rate(a[1h])", "a",
+		"a{instance=\"gone\"}", NULL);
+	s = series(f, "a{instance=\"n1\"}");
+	for (int i = 0; i < 60; i++)
+		lt_as_append(f->store, s, T0 + i * 1000, 600 + i);
+	/* Every 10 s of the 100 minutes before, and a few that are there already. */
+	for (int i = 0; i < N; i++) {
+		t_ms[i] = T0 + 5000 + (i - N + 1) * INT64_C(10000);
+		v[i] = 600 + (double)(i - N) / 10;
+	}
+	n = lt_as_prepend(f->store, s, t_ms, v, N, T0 + 60000);
+	assert_true(
+		n > 350 && n <= 361); /* the hour, and no more than max_points allows for long */
+	assert_true(eval(f, 0, T0 + 59000, &n) <= 64 + 60 + 2);
+	assert_true(eval(f, 1, T0 + 59000, &n) < 570);
+	assert_value(f, 3, T0 + 59000, 659);
+	assert_int_equal(lt_as_prepend(f->store, s, t_ms, v, N, T0 + 60000), 0);
+	/* The rest of its life it is like any other. */
+	for (int i = 60; i < 4000; i++)
+		assert_true(lt_as_append(f->store, s, T0 + i * 1000, 600 + i));
+	assert_true(eval(f, 1, T0 + 3999000, &n) >= 600 + 399);
+	assert_value(f, 3, T0 + 3999000, 4599);
+	/* One that nobody has sent since. */
+	s = series(f, "a{instance=\"gone\"}");
+	assert_true(lt_as_prepend(f->store, s, t_ms, v, N, T0) > 300);
+	assert_value(f, 4, T0 + 5000, 599.9);
+	lt_as_end(f->store, s, lt_as_last_ms(s) + 1);
+	assert_none(f, 4, T0 + 60000);
+	teardown(f);
+}
+
+/* What was published while we were cut off, read from Redis when newer events are here already. */
+static void events_that_were_missed_join(void **state)
+{
+	struct fixture *f = setup();
+
+	(void)state;
+	rules(f, "count_over_time(a[5m])", "count_over_time(b[5m])", "a", "b",
+		"sum_over_time(up[5m])", NULL);
+	event(f, "n1", AT(0), "a", 0.0, "b", 0.0, NULL);
+	f->seq = 10;
+	event(f, "n1", AT(10), "a", 10.0, "b", 10.0, NULL);
+	for (int i = 9; i > 0; i--) {
+		f->seq = (uint64_t)i;
+		if (i == 5) /* a snapshot of another shape */
+			event(f, "n1", AT(i, .keep_seq = true, .fill = true), "a", 5.0, NULL);
+		else
+			event(f, "n1", AT(i, .keep_seq = true, .fill = true), "a", (double)i, "b",
+				(double)i, NULL);
+	}
+	f->seq = 10;
+	event(f, "n1", AT(10, .keep_seq = true, .fill = true), "a", 99.0, "b", 99.0, NULL);
+	assert_value(f, 0, T0 + 10000, 11);
+	assert_value(f, 1, T0 + 10000, 10);
+	assert_value(f, 2, T0 + 10000, 10);
+	assert_value(f, 3, T0 + 10000, 10); /* the old shape ends nothing */
+	assert_value(f, 4, T0 + 10000, 11);
+	f->seq = 10;
+	event(f, "n1", AT(11, .fill = true), "a", 11.0, "b", 11.0, NULL);
+	event(f, "n1", AT(12), "a", 12.0, "b", 12.0, NULL);
+	assert_value(f, 0, T0 + 12000, 13);
+	assert_int_equal(lt_counter_get(&f->sources_info.old), 0);
+	teardown(f);
+}
+
 static void limits_hold(void **state)
 {
 	struct lt_as_limits few = limits;
@@ -635,6 +754,9 @@ int main(void)
 		cmocka_unit_test(vanished_series_are_freed),
 		cmocka_unit_test(one_source_does_not_take_all),
 		cmocka_unit_test(limits_hold),
+		cmocka_unit_test(older_samples_find_their_place),
+		cmocka_unit_test(a_window_gets_its_beginning_later),
+		cmocka_unit_test(events_that_were_missed_join),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -239,6 +239,47 @@ static void restart(struct fixture *f, const char *rules, int64_t t, int64_t dow
 	lt_buf_fini(&saved);
 }
 
+/* Windows that are not complete end nothing that began before; what begins later ends as always. */
+static void held(void **state)
+{
+	struct fixture *f = *state;
+	const struct lt_rule *rule;
+
+	f->rules = load(f, RULE("A", ", for: 10s"));
+	put(f, "x", "1", 0, 9);
+	put(f, "x", "2", 5, 9);
+	eval(f, 0);
+	eval(f, 10);
+	rule = lt_rules_group(f->rules, 0)->rules[0];
+	lt_rules_hold(f->rules, rule, T0 + 11 * S, T0 + 100 * S);
+	put(f, "x", "1", 20, 1);
+	put(f, "x", "2", 20, 1);
+	put(f, "x", "3", 20, 9);
+	lt_buf_reset(&f->log);
+	eval(f, 20);
+	eval(f, 40);
+	/* 1 stays firing, 2 pending: it is not seen */
+	expect(f, "pending A 3 +20\nfiring A 3 +40\nsend A 3 +40\n"
+		  "stale ALERTS{alertname=\"A\", alertstate=\"pending\", i=\"3\"}\n");
+	put(f, "x", "3", 50, 1);
+	eval(f, 50);
+	expect(f, "resolved A 3 +50\nsend A 3 ended +50\n"
+		  "stale ALERTS{alertname=\"A\", alertstate=\"firing\", i=\"3\"}\n"
+		  "stale ALERTS_FOR_STATE{alertname=\"A\", i=\"3\"}\n");
+	put(f, "x", "1", 60, 9);
+	eval(f, 60);
+	put(f, "x", "1", 70, 1);
+	eval(f, 70);
+	expect(f, ""); /* found in between, and held as before */
+	lt_rules_hold(f->rules, rule, 0, 0);
+	eval(f, 71);
+	expect(f, "resolved A 1 +71\ncancelled A 2 +71\nsend A 1 ended +71\n"
+		  "stale ALERTS{alertname=\"A\", alertstate=\"firing\", i=\"1\"}\n"
+		  "stale ALERTS_FOR_STATE{alertname=\"A\", i=\"1\"}\n"
+		  "stale ALERTS{alertname=\"A\", alertstate=\"pending\", i=\"2\"}\n"
+		  "stale ALERTS_FOR_STATE{alertname=\"A\", i=\"2\"}\n");
+}
+
 static void restarts(void **state)
 {
 	struct fixture *f = *state;
@@ -328,6 +369,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(resolved_is_kept, setup, teardown),
 		cmocka_unit_test_setup_teardown(keeps_firing, setup, teardown),
 		cmocka_unit_test_setup_teardown(reload, setup, teardown),
+		cmocka_unit_test_setup_teardown(held, setup, teardown),
 		cmocka_unit_test_setup_teardown(restarts, setup, teardown),
 		cmocka_unit_test_setup_teardown(restart_too_late, setup, teardown),
 		cmocka_unit_test_setup_teardown(texts, setup, teardown),

@@ -177,6 +177,7 @@ struct lt_alert_conf {
 	int64_t queue; /* what waits for an output */
 	bool history;
 	int64_t history_retention_ms; /* 0: for ever */
+	bool backfill;
 	bool publish;
 	struct lt_batch_conf batch;
 	int64_t drain_timeout_ms;

@@ -274,6 +274,15 @@ int lt_rules_restore(struct lt_rules *r, const char *json, size_t len,
 	const struct lt_rules_restore_opts *opts, const struct lt_rules_sink *sink, size_t *n,
 	struct lt_err *err) LT_MUST_CHECK;
 
+/**
+ * lt_rules_hold() - alerts of @rule that began before @since_ms stay as they are until @until_ms
+ * while its expression finds nothing: its windows may lack samples. 0: not held (any more).
+ *
+ * What it does find counts as always.
+ */
+void lt_rules_hold(
+	struct lt_rules *r, const struct lt_rule *rule, int64_t since_ms, int64_t until_ms);
+
 /* ---- for the command line ---- */
 
 /**
