@@ -139,7 +139,9 @@ bool pq_grouping(struct pq_parser *p, struct pq_list *out)
 	while (p->cur.type != T_RPAREN) {
 		const char *s = p->l.text + p->cur.pos;
 
-		if (p->cur.type == T_EOF || !pq_label_name_valid(s, p->cur.len)) {
+		/* Inf and NaN are numbers outside of braces, not names. */
+		if (p->cur.type == T_EOF || p->cur.type == T_NUMBER ||
+			!pq_label_name_valid(s, p->cur.len)) {
 			pq_unexpected(&p->l, &p->cur, "grouping opts", "label");
 			return false;
 		}

@@ -122,11 +122,15 @@ size_t fmt_rune_at(const char *s, size_t left, unsigned long *c)
 	unsigned char b = (unsigned char)*s;
 	size_t n = b >= 0xf0 ? 4 : b >= 0xe0 ? 3 : b >= 0xc0 ? 2 : 1;
 
+	if (b < 0x80) {
+		*c = b;
+		return 1;
+	}
 	if (n > left || !lt_utf8_valid(s, n)) {
 		*c = 0xfffd;
 		return 1;
 	}
-	*c = n == 1 ? b : b & (0x7fu >> n);
+	*c = b & (0x7fu >> n);
 	for (size_t i = 1; i < n; i++)
 		*c = *c << 6 | ((unsigned char)s[i] & 0x3fu);
 	return n;
@@ -220,12 +224,12 @@ static void pad_number(struct lt_buf *out, const struct fmt_flags *f, const char
 }
 
 /*
- * The '#' flag: a decimal point always, and for %g the zeros behind it. @b holds digits without sign,
- * perhaps with an exponent.
+ * The '#' flag: a decimal point always, and for %g and %x (not %X) the zeros behind it. @b holds
+ * digits without sign, perhaps with an exponent.
  */
 static void sharpen(struct lt_buf *b, char verb, int prec)
 {
-	int digits = strchr("vgGxX", verb) ? (prec < 0 ? 6 : prec) : 0;
+	int digits = strchr("vgGx", verb) ? (prec < 0 ? 6 : prec) : 0;
 	bool hex = verb == 'x' || verb == 'X', point = false, nonzero = false;
 	struct lt_buf tail = {0};
 	size_t i;

@@ -15,9 +15,15 @@
 /* strconv.ParseFloat: decimal, hexadecimal, inf, infinity, nan; no spaces around. */
 static bool parse_float(const char *s, double *v)
 {
+	const char *d = s + (*s == '+' || *s == '-');
 	char *end;
 
-	if (!*s || strchr(" \t\r\n\v\f", *s) || strchr(s, '('))
+	/* strtod() also takes blanks, nan(...), -nan, and hexadecimals without exponent. */
+	if (!*d || !strchr("0123456789.iInN", *d) || strchr(s, '('))
+		return false;
+	if (d > s && (*d | 32) == 'n')
+		return false;
+	if (d[0] == '0' && (d[1] | 32) == 'x' && !strpbrk(d, "pP"))
 		return false;
 	*v = strtod(s, &end);
 	return !*end;

@@ -329,14 +329,16 @@ static bool is_ip(const char *s)
 
 struct tval tf_strip_domain(struct tmpl_run *r, const struct tval *a, size_t n)
 {
-	struct tval host, port = tmpl_text("", 0);
+	struct tval host, port;
 	struct lt_buf b = {0};
 	const char *text, *dot;
 	size_t len;
 
 	(void)n;
-	if (!split_port(a, &host, &port))
+	if (!split_port(a, &host, &port)) {
 		host = *a;
+		port = tmpl_text("", 0);
+	}
 	text = lt_arena_str(r->arena, host.s, host.len);
 	if (is_ip(text))
 		return *a;

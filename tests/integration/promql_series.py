@@ -245,7 +245,7 @@ def written():
         "\"a\" + 1", "sum(\"a\")", "count_values(1, temp)", "topk(\"a\", temp)", "sum(temp[5m])", "-\"a\"", "-temp[5m]",
         "temp[5m] + 1", "(1)[5m:1m]", "temp +", "+ +", "", " ", "# only a comment", "temp # with a comment", "temp\n# more\n> 0",
         "sum by (a,) (temp)", "abs(temp,)", "sum(temp,)", "sum(temp, temp)", "topk(temp)", "time(1)", "scalar(1)", "vector(temp)",
-        "label_replace(up, \"a\")", "label_join(up, \"a\")", "round()", "clamp(temp, temp, 1)", "sum by (1) (temp)", "min", "max",
+        "label_replace(up, \"a\")", "label_join(up, \"a\")", "round()", "clamp(temp, temp, 1)", "sum by (1) (temp)", "sum by (Inf) (temp)", "sum without (nan) (temp)", "min", "max",
         "on", "bool", "by", "start", "offset offset 5m", "sum(sum)", "avg(by)", "unless unless unless", "AND", "temp AND up",
         "SUM(temp)", "temp OFFSET 5m", "temp[1h30m]", "temp[30m1h]", "temp[1y2w3d4h5m6s7ms]", "temp[5ms]", "temp[1.5m]",
         "temp!", "temp =~ 1", "temp = 1", "1 = 1", "a:b:c", ":a", "a:", "temp @ start", "temp @ start(", "{a=\"b\"} {c=\"d\"}",

@@ -99,6 +99,8 @@ class Oracle:
         return f"value of {where}: {a}, ours {b}"
 
     def compare_errors(self, theirs, ours):
+        if theirs.get("error") == "unexpected number of samples":  # its own fault: "(x[5m] @ 0)", but not "x[5m] @ 0"
+            return None
         if theirs["status"] == "success" or "error" not in ours:
             return f"Prometheus says {theirs.get('error') or 'yes'}, we {ours.get('error') or 'yes'}"
         self.errors += 1

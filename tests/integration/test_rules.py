@@ -228,6 +228,9 @@ SERIES = [
 ]
 
 TEMPLATES = [
+    "{{ humanize \"0x10\" }}", "{{ humanize \"0x1p4\" }}", "{{ humanize \"-nan\" }}", "{{ humanize \"+Inf\" }}", "{{ humanize \"-\" }}",
+    "{{ printf `%q %+q %#q|` 0 0 0 }}", "{{ printf `%#x %#X %+#X %#x` 1e6 1e6 -0.1 `ab` }}",
+    "{{ stripDomain `a.b:[9100]` }} {{ stripDomain `[a.b]:1:2` }} {{ stripDomain `a.b:9100` }}",
     "", "plain", "{{ $value }}", "{{$value}}", "{{ .Value }}", "{{ $labels.a }}|{{ .Labels.a }}|{{ $labels.nope }}",
     "{{ $labels }}", "{{ . }}", "{{ $ }}", "{{ $externalLabels.zone }} {{ .ExternalLabels }} {{ $externalURL }}",
     "a {{- $value -}} b", "a\n  {{- $value }}\n  {{ $value -}}\n  b", "{{/* comment */}}x{{- /* two */ -}} y",
