@@ -12,8 +12,8 @@ static const char *const kmods[] = {"auto", "on", "off", NULL};
 static const char *const syncs[] = {"always", "interval", "never", NULL};
 /* Those of producers/agent/collectors.c; a test compares the two. */
 static const char *const collectors[] = {"cpu", "diskstats", "filesystem", "hwmon", "kmod",
-	"loadavg", "meminfo", "netdev", "netstat", "pressure", "processes", "sockstat", "stat",
-	"thermal_zone", "time", "timex", "uname", "vmstat", NULL};
+	"latido", "loadavg", "meminfo", "netdev", "netstat", "pressure", "processes", "sockstat",
+	"stat", "thermal_zone", "time", "timex", "uname", "vmstat", NULL};
 
 static const struct lt_conf_key keys[] = {
 	KEY(STRING, "source", source, "", .max = 128,

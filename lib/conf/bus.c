@@ -21,9 +21,9 @@ static const struct lt_conf_key keys[] = {
 		.help = "Messages that were received and are not yet stored may take so much "
 			"memory; then no more is read from the broker, which keeps them."),
 	KEY(DURATION, "self_interval", self_interval_ms, "0", .min = 0, .max = HOUR,
-		.help = "How often latido-store, latido-hot and latido-alert publish what they "
-			"show "
-			"on /metrics, histograms excepted, as the source PROGRAM.HOSTNAME "
+		.help = "How often latido-store, latido-hot, latido-alert and latido-bridge "
+			"publish what they show on /metrics, histograms excepted, as the source "
+			"PROGRAM.HOSTNAME "
 			"(store.db1): the default alert rules about the pipeline itself need it, "
 			"for "
 			"example 10s. 0: never."),

@@ -519,7 +519,7 @@ struct lt_consumer *lt_consumer_new(
 		c->sink->outbox = NULL; /* who published there has the bus's word */
 	lt_outbox_stats(c->outbox);
 	lt_consumer_figures_add(c->shapes);
-	c->self = lt_self_new(opt->comp, conf, c->bus, loop);
+	c->self = lt_self_new(opt->comp, conf, c->bus, loop, &lt_consumer_figures.self);
 	return c;
 fail:
 	lt_consumer_free(c);

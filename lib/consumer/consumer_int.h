@@ -9,8 +9,8 @@
 #include "latido/inbox.h"
 #include "latido/log.h"
 #include "latido/outbox.h"
+#include "latido/self.h"
 #include "parking.h"
-#include "self.h"
 #include "sink_thread.h"
 #include "spans.h"
 

@@ -3,13 +3,15 @@
 #define LATIDO_CONSUMER_FIGURES_H
 
 #include "latido/event.h"
+#include "latido/self.h"
 #include "latido/stats.h"
 
 /* What /metrics says about the runtime. One consumer a process; tests that run several share it. */
 
 struct lt_consumer_figures {
 	struct lt_counter messages, bytes, events, values, batches, retries, parked,
-		refused_letters, self_events, self_dropped;
+		refused_letters;
+	struct lt_self_figures self;
 	struct lt_counter rejected[LT_REASON_MAX];
 	struct lt_gauge filling, putting, parking, letters;
 	struct lt_hist put_seconds;

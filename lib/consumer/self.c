@@ -1,18 +1,13 @@
 /* SPDX-License-Identifier: MIT */
-#include "self.h"
+#include "latido/self.h"
 
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#include "figures.h"
 #include "latido/clock.h"
 #include "latido/event.h"
 #include "latido/log.h"
-#include "latido/stats.h"
-
-#define LABELS_MAX 8          /* of a row of our tables; they have one or two */
-#define TOKEN      UINT64_MAX /* delivery is not waited for */
 
 struct lt_self {
 	struct lt_bus *bus;
@@ -24,94 +19,10 @@ struct lt_self {
 	char *topic;
 	char source[LT_SOURCE_MAX + 1];
 	int64_t interval_ms;
-	char family[LABELS_MAX][LT_LABEL_NAME_MAX + 1]; /* sorted names of the family under way */
-	size_t n_family;
+	struct lt_self_figures *figures;
 	bool connected, stopped;
 	bool waiting; /* the bus took nothing; it says when it does */
 };
-
-struct pair {
-	const char *name, *value;
-};
-
-static int by_name(const void *a, const void *b)
-{
-	return strcmp(((const struct pair *)a)->name, ((const struct pair *)b)->name);
-}
-
-/* Reads a="x",b="y" with the escapes of Prometheus's text format. -1: not that. */
-static int read_labels(struct lt_arena *arena, const char *text, struct pair *out)
-{
-	int n = 0;
-
-	while (text && *text) {
-		size_t len = strcspn(text, "=");
-		size_t used = 0;
-		char *value;
-
-		if (n == LABELS_MAX || len > LT_LABEL_NAME_MAX || text[len] != '=' ||
-			text[len + 1] != '"')
-			return -1;
-		out[n].name = lt_arena_str(arena, text, len);
-		text += len + 2;
-		out[n++].value = value = lt_arena_str(arena, text, strlen(text));
-		for (; *text != '"'; text++) {
-			bool escaped = *text == '\\';
-
-			if (escaped)
-				text++;
-			if (!*text)
-				return -1;
-			value[used++] = escaped && *text == 'n' ? '\n' : *text;
-		}
-		value[used] = '\0';
-		text++;
-		if (*text == ',')
-			text++;
-	}
-	qsort(out, (size_t)n, sizeof(*out), by_name);
-	return n;
-}
-
-static bool of_family(const struct lt_self *s, const struct pair *pairs, size_t n)
-{
-	if (n != s->n_family)
-		return false;
-	for (size_t i = 0; i < n; i++) {
-		if (strcmp(s->family[i], pairs[i].name) != 0)
-			return false;
-	}
-	return true;
-}
-
-static void add_row(void *arg, const struct lt_stat *stat, bool first, double value)
-{
-	struct lt_self *s = arg;
-	bool counts = stat->type == LT_STAT_COUNTER || stat->type == LT_STAT_COUNTER_FN;
-	struct pair pairs[LABELS_MAX];
-	const char *keys[LABELS_MAX], *values[LABELS_MAX];
-	int n = read_labels(&s->arena, stat->labels, pairs);
-
-	if (n < 0) {
-		if (first)
-			s->n_family = SIZE_MAX; /* no row is of it */
-		return;
-	}
-	for (int i = 0; i < n; i++) {
-		keys[i] = pairs[i].name;
-		values[i] = pairs[i].value;
-	}
-	if (first) {
-		s->n_family = (size_t)n;
-		for (int i = 0; i < n; i++)
-			strcpy(s->family[i], pairs[i].name);
-		lt_snapshot_family(s->snapshot, stat->name,
-			counts ? LT_KIND_COUNTER : LT_KIND_GAUGE, keys, (size_t)n);
-	} else if (!of_family(s, pairs, (size_t)n)) {
-		return;
-	}
-	lt_snapshot_row(s->snapshot, values, value);
-}
 
 static void publish(struct lt_self *s)
 {
@@ -123,14 +34,13 @@ static void publish(struct lt_self *s)
 	struct lt_bus_out out = {.topic = s->topic,
 		.key = s->source,
 		.content_type = "application/x-protobuf;proto=latido.v1.Event",
-		.token = TOKEN};
+		.token = LT_SELF_TOKEN};
 	struct lt_err err = {0};
 	int rc;
 
-	lt_arena_reset(&s->arena);
 	lt_buf_reset(&s->body);
 	lt_snapshot_begin(s->snapshot);
-	lt_stats_each(add_row, s);
+	lt_snapshot_stats(s->snapshot, NULL, &s->arena);
 	rc = lt_snapshot_event(s->snapshot, &e, &err);
 	if (rc == LT_OK) {
 		lt_encode_protobuf(&e, true, &s->body);
@@ -140,17 +50,17 @@ static void publish(struct lt_self *s)
 	}
 	if (rc == LT_EFULL) { /* on MQTT, publishing begins to connect with the first message */
 		if (s->waiting)
-			lt_counter_add(&lt_consumer_figures.self_dropped, 1);
+			lt_counter_add(&s->figures->dropped, 1);
 		s->waiting = true;
 		return;
 	}
 	s->waiting = false;
 	if (rc == LT_OK) {
-		lt_counter_add(&lt_consumer_figures.self_events, 1);
+		lt_counter_add(&s->figures->events, 1);
 		lt_release(&s->complaint, "self_published", LT_S("source", s->source));
 		return;
 	}
-	lt_counter_add(&lt_consumer_figures.self_dropped, 1);
+	lt_counter_add(&s->figures->dropped, 1);
 	lt_complain(&s->complaint, LT_WARN, "self_not_published", LT_S("source", s->source),
 		LT_S("err", err.msg));
 }
@@ -209,8 +119,8 @@ static void make_source(char *out, const char *comp)
 	}
 }
 
-struct lt_self *lt_self_new(
-	const char *comp, const struct lt_config *conf, struct lt_bus *bus, struct lt_loop *loop)
+struct lt_self *lt_self_new(const char *comp, const struct lt_config *conf, struct lt_bus *bus,
+	struct lt_loop *loop, struct lt_self_figures *figures)
 {
 	struct lt_self *s;
 
@@ -218,6 +128,7 @@ struct lt_self *lt_self_new(
 		return NULL;
 	s = lt_calloc(1, sizeof(*s));
 	s->bus = bus;
+	s->figures = figures;
 	s->interval_ms = conf->bus.self_interval_ms;
 	s->snapshot = lt_snapshot_new((uint32_t)conf->limits.max_series);
 	make_source(s->source, comp);

@@ -185,3 +185,9 @@ void lt_stats_each(
 		}
 	}
 }
+
+void lt_stats_named(const char *name,
+	void (*fn)(void *arg, const struct lt_stat *s, bool first, double value), void *arg)
+{
+	each_of(name, 0, 0, fn, arg);
+}

@@ -17,10 +17,10 @@
 #define ABSENT_RETRY_NS (60 * LT_NS_PER_S)
 
 extern const struct lt_collector lt_collector_cpu, lt_collector_diskstats, lt_collector_filesystem,
-	lt_collector_hwmon, lt_collector_kmod, lt_collector_loadavg, lt_collector_meminfo,
-	lt_collector_netdev, lt_collector_netstat, lt_collector_pressure, lt_collector_processes,
-	lt_collector_sockstat, lt_collector_stat, lt_collector_thermal_zone, lt_collector_time,
-	lt_collector_timex, lt_collector_uname, lt_collector_vmstat;
+	lt_collector_hwmon, lt_collector_kmod, lt_collector_latido, lt_collector_loadavg,
+	lt_collector_meminfo, lt_collector_netdev, lt_collector_netstat, lt_collector_pressure,
+	lt_collector_processes, lt_collector_sockstat, lt_collector_stat, lt_collector_thermal_zone,
+	lt_collector_time, lt_collector_timex, lt_collector_uname, lt_collector_vmstat;
 
 const struct lt_collector *const lt_collectors_all[] = {
 	&lt_collector_time, /* first: nearest to the time of the event */
@@ -40,6 +40,7 @@ const struct lt_collector *const lt_collectors_all[] = {
 	&lt_collector_timex,
 	&lt_collector_hwmon,
 	&lt_collector_thermal_zone,
+	&lt_collector_latido,
 	&lt_collector_kmod, /* last: what the others have read */
 	NULL,
 };

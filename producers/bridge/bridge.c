@@ -13,6 +13,7 @@
 #include "latido/deadletter.h"
 #include "latido/inbox.h"
 #include "latido/log.h"
+#include "latido/self.h"
 
 #define POLL_MAX     64
 #define POLL_BUDGET  512 /* messages a turn of the loop */
@@ -39,6 +40,7 @@ struct bridge {
 	struct lt_decode_limits limits;
 	struct lt_arena arena;
 	struct lt_flights flights;
+	struct lt_self *self; /* NULL = none */
 
 	struct lt_timer more, forbidden, drain_limit;
 	struct lt_complaint in_complaint, out_complaint, forbidden_complaint;
@@ -349,6 +351,7 @@ static void on_out_state(void *arg, bool connected, bool resumed, const struct l
 
 	(void)resumed;
 	lt_ready_set("kafka", connected, err ? err->msg : "not connected");
+	lt_self_connected(b->self, connected);
 	if (connected) {
 		lt_release(&b->out_complaint, "bus_recovered", LT_S("url", b->out_conf.url));
 		lt_log(LT_INFO, "bus_connected", LT_S("url", b->out_conf.url));
@@ -367,12 +370,15 @@ static void on_out_writable(void *arg)
 
 	lt_deadletters_send(&b->letters);
 	pump(b);
+	lt_self_writable(b->self);
 }
 
 static void on_out_delivered(void *arg, uint64_t token, int code, const struct lt_err *err)
 {
 	struct bridge *b = arg;
 
+	if (token == LT_SELF_TOKEN)
+		return;
 	if (token & FLIGHT_TOKEN)
 		reported(b, (struct lt_flight *)(uintptr_t)(token & ~FLIGHT_TOKEN), code, err);
 	else
@@ -479,7 +485,11 @@ static int make_buses(struct bridge *b, struct lt_err *err)
 	b->control = b->in ? lt_control_new(&control, err) : NULL;
 	b->out = b->control ? lt_bus_new(&b->out_conf, &out, &out_handler, &b->ctx->loop, err)
 			    : NULL;
-	return b->out ? LT_OK : err->code;
+	if (!b->out)
+		return err->code;
+	/* To Kafka, where those are who read what comes through a bridge. */
+	b->self = lt_self_new("bridge", b->conf, b->out, &b->ctx->loop, &lt_bridge_stats.self);
+	return LT_OK;
 }
 
 int lt_bridge_start(struct lt_ctx *ctx, struct lt_err *err)
@@ -530,6 +540,7 @@ void lt_bridge_drain(struct lt_ctx *ctx)
 	struct bridge *b = ctx->priv;
 
 	b->draining = true;
+	lt_self_stop(b->self);
 	lt_timer_start_ns(&b->drain_limit, ctx->daemon->drain_timeout_ms(ctx->conf) * LT_NS_PER_MS);
 	if (b->in_open)
 		lt_bus_stop_reading(b->in);
@@ -556,6 +567,7 @@ void lt_bridge_fini(struct lt_ctx *ctx)
 	}
 	if (b->letters.bus)
 		lt_deadletters_fini(&b->letters);
+	lt_self_free(b->self);
 	lt_bus_free(b->out);
 	lt_control_free(b->control);
 	lt_bus_free(b->in);

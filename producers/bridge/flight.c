@@ -156,6 +156,12 @@ static const struct lt_stat stat_table[] = {
 	{"latido_bridge_sources_refused_total", LT_STAT_COUNTER, NULL,
 		"Events of sources beyond those that can be known: forwarded, not acknowledged.",
 		&lt_bridge_stats.overfull, NULL},
+	{"latido_bridge_self_events_total", LT_STAT_COUNTER, NULL,
+		"Events of these figures that were published (bus.self_interval).",
+		&lt_bridge_stats.self.events, NULL},
+	{"latido_bridge_self_dropped_total", LT_STAT_COUNTER, NULL,
+		"Events of these figures that the bus did not take.", &lt_bridge_stats.self.dropped,
+		NULL},
 	{"latido_bridge_sources", LT_STAT_GAUGE_FN, NULL,
 		"Sources whose acknowledgements are known.", NULL, sources},
 };

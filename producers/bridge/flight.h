@@ -4,6 +4,7 @@
 
 #include "have.h"
 #include "latido/bus.h"
+#include "latido/self.h"
 #include "latido/stats.h"
 
 /* Messages that were received and that Kafka has not reported yet. Loop thread. */
@@ -44,6 +45,7 @@ struct lt_flight *lt_flight_any(struct lt_flights *l);
 extern struct lt_bridge_stats {
 	struct lt_counter messages, bytes, delivered, known, refused, refused_letters, overfull;
 	struct lt_counter rejected[LT_REASON_MAX];
+	struct lt_self_figures self;
 	struct lt_hist seconds;
 } lt_bridge_stats;
 

@@ -201,8 +201,9 @@ def test_json(mosquitto, watch, agent, bin_folder):
     assert event.json["metrics"]["node_load1"] >= 0
     once = subprocess.run([os.path.join(bin_folder, "latido-agent"), "--once", "--print"], check=True, timeout=60,
                           stdin=subprocess.DEVNULL, capture_output=True, text=True).stdout
-    names = {s.split("{")[0] for s in event.json["metrics"]}
-    assert names == {s.split("{")[0] for s in json.loads(once)["metrics"]}
+    # One sample needs no bus: only what runs has figures of its own.
+    names = {s.split("{")[0] for s in event.json["metrics"] if not s.startswith("latido_")}
+    assert names == {s.split("{")[0] for s in json.loads(once)["metrics"] if not s.startswith("latido_")}
 
 
 def test_announced_shapes(mosquitto, watch, agent, tmp_path):
@@ -438,17 +439,30 @@ def test_print_to_a_full_disk(bin_folder):
     assert "No space left" in result.stderr
 
 
-def test_own_metrics_stay_out_of_the_events(mosquitto, watch, agent):
+def test_of_its_own_metrics_the_events_have_those_of_a_collector(mosquitto, watch, agent, bin_folder, tmp_path):
     w = watch(mosquitto.port)
-    a = agent(mosquitto.url, encoding="json")
-    a.wait(w.events, SECONDS, "an event")
-    # What the kernel modules say is about the node, too.
-    assert not [s for s in w.events()[0].json["metrics"] if not s.startswith(("node_", "latido_kmod_"))]
+    a = agent(mosquitto.url, encoding="json", spool={"dir": str(tmp_path / "spool")})
+    a.wait(lambda: len(w.events()) >= 3, SECONDS, "events")
+    listed = subprocess.run([os.path.join(bin_folder, "latido-agent"), "--list-metrics"], stdin=subprocess.DEVNULL,
+                            capture_output=True, text=True, timeout=60, check=True).stdout
+    listed = listed.split("# latido: ", 1)[1].split("\n\n", 1)[0].splitlines()[1:]
+    own = {s: v for s, v in w.events()[-1].json["metrics"].items() if not s.startswith(("node_", "latido_kmod_"))}
+    # With a spool all that is listed is there; what the kernel modules say is about the node.
+    assert {s.split("{")[0] for s in own} == {line.split()[0] for line in listed}
+    assert own['latido_spool_disk_max_bytes{spool="agent"}'] == a.value("latido_spool_disk_max_bytes")
+    assert own['latido_spool_dropped_total{reason="disk_full",spool="agent"}'] == 0
+    assert own["latido_bus_connects_total"] == 1
+    assert 2 <= own['latido_spool_records{spool="agent"}'] <= a.value("latido_agent_events_total")  # no store takes them
     metrics = a.metrics()
     assert metrics.value("latido_agent_collector_up", collector="uname") == 1
     assert metrics.value("latido_agent_collector_errors_total", collector="uname") == 0
     assert metrics.value("latido_agent_series") > 50
     assert metrics.count("latido_agent_tick_seconds") >= 1
+    a.terminate()
+    before = len(w.events())
+    a = agent(mosquitto.url, encoding="json", collectors=["uname"])
+    a.wait(lambda: len(w.events()) > before, SECONDS, "an event without that collector")
+    assert [s.split("{")[0] for s in w.events()[-1].json["metrics"]] == ["node_uname_info"]
     a.terminate()
 
 

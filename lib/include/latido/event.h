@@ -257,6 +257,15 @@ void lt_snapshot_row(struct lt_snapshot *s, const char *const *label_values, dou
 /** lt_snapshot_value() - a family without labels and its one value. */
 void lt_snapshot_value(struct lt_snapshot *s, const char *name, enum lt_kind kind, double value);
 /**
+ * lt_snapshot_stats() - this process's own counters and gauges (stats.h) as families; loop thread
+ * @name: this one only, if there is one; NULL: all. Histograms are passed over.
+ * @texts: scratch space; as it was afterwards.
+ *
+ * A row whose label names are not those of the first one of its name is left out.
+ */
+struct lt_arena;
+void lt_snapshot_stats(struct lt_snapshot *s, const char *name, struct lt_arena *texts);
+/**
  * lt_snapshot_event() - finish: fills shape, values and n of @e
  *
  * They stay valid until the next _begin(); the caller sets the other fields.

@@ -98,6 +98,9 @@ void lt_stats_clear(void);
  */
 void lt_stats_each(
 	void (*fn)(void *arg, const struct lt_stat *s, bool first, double value), void *arg);
+/** lt_stats_named() - the same for the rows of one name only. */
+void lt_stats_named(const char *name,
+	void (*fn)(void *arg, const struct lt_stat *s, bool first, double value), void *arg);
 /** lt_stats_render() - all registered metrics as Prometheus text format 0.0.4. Loop thread. */
 void lt_stats_render(struct lt_buf *out);
 
