@@ -234,6 +234,50 @@ void lt_buf_json_str(struct lt_buf *b, const char *s, size_t n)
 	lt_buf_char(b, '"');
 }
 
+#define DECIMALS_MAX 9
+
+/*
+ * Values that are a whole number below 10^15 divided by a power of ten. Both are exact doubles and
+ * a division rounds correctly, so v equals the quotient exactly when the decimal reads back as v;
+ * and 15 digits survive the way through a double, so the shortest decimal is the only one.
+ * Return: length; 0: v is none of these.
+ */
+static int few_decimals(double v, char text[32])
+{
+	static const double powers[DECIMALS_MAX + 1] = {
+		1, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9};
+	double size = fabs(v);
+	char *end = text + 32, *p = end;
+	uint64_t u = 0;
+	int decimals;
+
+	if (size >= 1e15 || (size < 1e-4 && (v != 0 || signbit(v))))
+		return 0;
+	for (decimals = 0; decimals <= DECIMALS_MAX; decimals++) {
+		double scaled = size * powers[decimals];
+
+		if (scaled >= 1e15)
+			return 0;
+		u = (uint64_t)(scaled + 0.5);
+		if ((double)u / powers[decimals] == size)
+			break;
+	}
+	if (decimals > DECIMALS_MAX)
+		return 0;
+	for (int i = 0; i < decimals; i++, u /= 10)
+		*--p = (char)('0' + u % 10);
+	if (decimals)
+		*--p = '.';
+	do {
+		*--p = (char)('0' + u % 10);
+		u /= 10;
+	} while (u);
+	if (v < 0)
+		*--p = '-';
+	memmove(text, p, (size_t)(end - p));
+	return (int)(end - p);
+}
+
 void lt_buf_double(struct lt_buf *b, double v)
 {
 	char text[32];
@@ -247,19 +291,10 @@ void lt_buf_double(struct lt_buf *b, double v)
 		lt_buf_str(b, v > 0 ? "+Inf" : "-Inf");
 		return;
 	}
-	/* Most values are whole: counters, bytes. -0.0 goes the long way to keep its sign. */
-	if (v > -1e15 && v < 1e15 && v == (double)(int64_t)v && (v != 0 || !signbit(v))) {
-		int64_t i = (int64_t)v;
-		uint64_t u = i < 0 ? (uint64_t)-i : (uint64_t)i;
-		char *end = text + sizeof(text), *p = end;
-
-		do {
-			*--p = (char)('0' + u % 10);
-			u /= 10;
-		} while (u);
-		if (i < 0)
-			*--p = '-';
-		lt_buf_add(b, p, (size_t)(end - p));
+	/* Most values are whole (counters, bytes) or have few decimals. -0.0 keeps its sign. */
+	n = few_decimals(v, text);
+	if (n) {
+		lt_buf_add(b, text, (size_t)n);
 		return;
 	}
 	for (int digits = 15; digits <= 17; digits++) {

@@ -3,12 +3,14 @@
 
 #include <errno.h>
 #include <hiredis/hiredis.h>
-#include <inttypes.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+
+/* What a socket takes at once: larger buffers are moved about after each write. */
+#define PUSH_BYTES (64 << 10)
 
 struct lt_redis {
 	const struct lt_redis_conf *conf;
@@ -20,8 +22,8 @@ struct lt_redis {
 	char *password;
 	char *where;
 	redisContext *ctx;
-	size_t unsent;
-	struct lt_buf out;    /* one command in wire form */
+	size_t unread;        /* bytes of commands since the last read */
+	size_t buffered;      /* of these, not handed to the kernel yet */
 	pthread_mutex_t lock; /* fd against interrupt from another thread */
 	int fd;
 };
@@ -152,7 +154,6 @@ void lt_redis_free(struct lt_redis *r)
 	if (!r)
 		return;
 	lt_redis_close(r);
-	lt_buf_fini(&r->out);
 	free(r->host);
 	free(r->path);
 	free(r->username);
@@ -201,7 +202,7 @@ void lt_redis_close(struct lt_redis *r)
 	pthread_mutex_unlock(&r->lock);
 	redisFree(r->ctx);
 	r->ctx = NULL;
-	r->unsent = 0;
+	r->unread = r->buffered = 0;
 }
 
 void lt_redis_interrupt(struct lt_redis *r)
@@ -286,28 +287,48 @@ void lt_redis_begin(struct lt_redis_cmd *c, const char *name)
 	lt_redis_str(c, name);
 }
 
-/* "$<n>\r\n": written by hand, this runs once for each field of each snapshot. */
-static void put_header(struct lt_buf *b, char type, uint64_t n)
+/* Numbers are written by hand: this runs once for each field of each snapshot. */
+static char *digits(char *end, uint64_t v)
 {
-	char text[24];
-	char *p = text + sizeof(text);
-
-	*--p = '\n';
-	*--p = '\r';
 	do {
-		*--p = (char)('0' + n % 10);
-		n /= 10;
-	} while (n);
-	*--p = type;
-	lt_buf_add(b, p, (size_t)(text + sizeof(text) - p));
+		*--end = (char)('0' + v % 10);
+		v /= 10;
+	} while (v);
+	return end;
+}
+
+#define HEADER_MAX 24
+
+/* "$<n>\r\n" in front of @end. */
+static char *header(char *end, char type, uint64_t n)
+{
+	*--end = '\n';
+	*--end = '\r';
+	end = digits(end, n);
+	*--end = type;
+	return end;
+}
+
+void lt_redis_arg2(struct lt_redis_cmd *c, const void *a, size_t na, const void *b, size_t nb)
+{
+	char text[HEADER_MAX];
+	const char *from = header(text + sizeof(text), '$', na + nb);
+	size_t n = (size_t)(text + sizeof(text) - from);
+	char *p = lt_buf_room(&c->args, n + na + nb + 2);
+
+	memcpy(p, from, n);
+	if (na)
+		memcpy(p + n, a, na);
+	if (nb)
+		memcpy(p + n + na, b, nb);
+	memcpy(p + n + na + nb, "\r\n", 3);
+	c->args.len += n + na + nb + 2;
+	c->n++;
 }
 
 void lt_redis_arg(struct lt_redis_cmd *c, const void *p, size_t n)
 {
-	put_header(&c->args, '$', n);
-	lt_buf_add(&c->args, p, n);
-	lt_buf_add(&c->args, "\r\n", 2);
-	c->n++;
+	lt_redis_arg2(c, p, n, NULL, 0);
 }
 
 void lt_redis_str(struct lt_redis_cmd *c, const char *s)
@@ -318,45 +339,63 @@ void lt_redis_str(struct lt_redis_cmd *c, const char *s)
 void lt_redis_i64(struct lt_redis_cmd *c, int64_t v)
 {
 	char text[24];
+	bool negative = v < 0;
+	char *p = digits(text + sizeof(text), negative ? 0 - (uint64_t)v : (uint64_t)v);
 
-	lt_redis_arg(c, text, (size_t)snprintf(text, sizeof(text), "%" PRId64, v));
+	if (negative)
+		*--p = '-';
+	lt_redis_arg(c, p, (size_t)(text + sizeof(text) - p));
 }
 
 void lt_redis_u64(struct lt_redis_cmd *c, uint64_t v)
 {
 	char text[24];
+	char *p = digits(text + sizeof(text), v);
 
-	lt_redis_arg(c, text, (size_t)snprintf(text, sizeof(text), "%" PRIu64, v));
+	lt_redis_arg(c, p, (size_t)(text + sizeof(text) - p));
 }
 
 void lt_redis_key(struct lt_redis_cmd *c, const char *prefix, const char *rest)
 {
-	size_t np = strlen(prefix), nr = strlen(rest);
+	lt_redis_arg2(c, prefix, strlen(prefix), rest, strlen(rest));
+}
 
-	put_header(&c->args, '$', np + nr);
-	lt_buf_add(&c->args, prefix, np);
-	lt_buf_add(&c->args, rest, nr);
-	lt_buf_add(&c->args, "\r\n", 2);
-	c->n++;
+/* Redis works on what it has while the next commands are made. Blocks while its buffers are full;
+ * it reads also while its answers are not fetched. */
+static int push(struct lt_redis *r, struct lt_err *err)
+{
+	int done = 0;
+
+	while (!done)
+		if (redisBufferWrite(r->ctx, &done) != REDIS_OK)
+			return io_fail(r, "redis.send", err);
+	r->buffered = 0;
+	return LT_OK;
 }
 
 int lt_redis_append(struct lt_redis *r, const struct lt_redis_cmd *c, struct lt_err *err)
 {
+	char text[HEADER_MAX];
+	const char *from;
+	size_t n;
+
 	if (!r->ctx)
 		return lt_fail(err, LT_EIO, LT_CLS_RETRY, "redis.send", "Redis %s: not connected",
 			r->where);
-	lt_buf_reset(&r->out);
-	put_header(&r->out, '*', c->n);
-	lt_buf_add(&r->out, c->args.data, c->args.len);
-	if (redisAppendFormattedCommand(r->ctx, r->out.data, r->out.len) != REDIS_OK)
+	from = header(text + sizeof(text), '*', c->n);
+	n = (size_t)(text + sizeof(text) - from);
+	/* It takes any bytes; one command in two pieces saves a copy. */
+	if (redisAppendFormattedCommand(r->ctx, from, n) != REDIS_OK ||
+		redisAppendFormattedCommand(r->ctx, c->args.data, c->args.len) != REDIS_OK)
 		return io_fail(r, "redis.send", err);
-	r->unsent += r->out.len;
-	return LT_OK;
+	r->unread += n + c->args.len;
+	r->buffered += n + c->args.len;
+	return r->buffered >= PUSH_BYTES ? push(r, err) : LT_OK;
 }
 
-size_t lt_redis_unsent_bytes(const struct lt_redis *r)
+size_t lt_redis_unread_bytes(const struct lt_redis *r)
 {
-	return r->unsent;
+	return r->unread;
 }
 
 /* ---- replies ---- */
@@ -430,7 +469,7 @@ int lt_redis_read(struct lt_redis *r, struct lt_reply **out, struct lt_err *err)
 	errno = 0;
 	if (redisGetReply(r->ctx, &reply) != REDIS_OK || !reply)
 		return io_fail(r, "redis.read", err);
-	r->unsent = 0;
+	r->unread = r->buffered = 0;
 	*out = reply;
 	return LT_OK;
 }
@@ -449,7 +488,7 @@ int lt_redis_wait(struct lt_redis *r, int64_t timeout_ms, struct lt_reply **out,
 	while (!done)
 		if (redisBufferWrite(r->ctx, &done) != REDIS_OK)
 			return io_fail(r, "redis.send", err);
-	r->unsent = 0;
+	r->unread = r->buffered = 0;
 	if (redisGetReplyFromReader(r->ctx, &reply) != REDIS_OK)
 		return io_fail(r, "redis.read", err);
 	if (!reply) {

@@ -27,13 +27,14 @@ void *hot_vec_add(struct vec *v, size_t size)
 static int answer(struct sink_redis *s, const struct op *op, const struct lt_reply *reply,
 	struct lt_err *err);
 
-static int read_answers(struct sink_redis *s, struct lt_err *err)
+/* Until at most @left are outstanding. */
+static int read_some(struct sink_redis *s, size_t left, struct lt_err *err)
 {
 	int rc = LT_OK;
 
 	if (s->ops_read < s->ops.n)
 		lt_counter_add(&hot_stats.pipelines, 1);
-	while (s->ops_read < s->ops.n && rc == LT_OK) {
+	while (s->ops.n - s->ops_read > left && rc == LT_OK) {
 		struct lt_reply *reply;
 		struct op op;
 
@@ -46,9 +47,18 @@ static int read_answers(struct sink_redis *s, struct lt_err *err)
 		rc = answer(s, &op, reply, err);
 		lt_reply_free(reply);
 	}
-	if (rc == LT_OK)
-		s->ops.n = s->ops_read = 0;
+	if (rc == LT_OK && s->ops_read) {
+		s->ops.n -= s->ops_read;
+		memmove(s->ops.items, VEC_AT(&s->ops, struct op, s->ops_read),
+			s->ops.n * sizeof(struct op));
+		s->ops_read = 0;
+	}
 	return rc;
+}
+
+static int read_answers(struct sink_redis *s, struct lt_err *err)
+{
+	return read_some(s, 0, err);
 }
 
 int hot_send(struct sink_redis *s, struct op op, struct lt_err *err)
@@ -60,8 +70,9 @@ int hot_send(struct sink_redis *s, struct op op, struct lt_err *err)
 	lt_counter_add(&hot_stats.commands, 1);
 	*VEC_ADD(&s->ops, struct op) = op;
 	if (s->ops.n - s->ops_read >= PIPELINE_COMMANDS ||
-		lt_redis_unsent_bytes(s->redis) >= PIPELINE_BYTES)
-		return read_answers(s, err);
+		lt_redis_unread_bytes(s->redis) >= PIPELINE_BYTES)
+		/* Not all: Redis shall have work while we make more. */
+		return read_some(s, (s->ops.n - s->ops_read) / 2, err);
 	return LT_OK;
 }
 

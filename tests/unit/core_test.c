@@ -4,6 +4,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -109,6 +110,38 @@ static void doubles_read_back(void **state)
 	lt_buf_char(&b, ' ');
 	lt_buf_double(&b, -HUGE_VAL);
 	assert_string_equal(b.data, "0.1 42 NaN -Inf");
+	lt_buf_fini(&b);
+}
+
+/* As the C library writes it: the fewest digits from 15 on that read back. */
+static void doubles_are_what_printf_writes(void **state)
+{
+	static const double powers[] = {
+		1, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e15};
+	struct lt_buf b = {0};
+	uint64_t rng = 7;
+
+	(void)state;
+	for (size_t i = 0; i < 200000; i++) {
+		double v;
+		char want[40];
+
+		rng = rng * 6364136223846793005u + 1442695040888963407u;
+		/* Whole numbers of every length, divided by a power of ten, and their neighbours. */
+		v = (double)((int64_t)rng >> (8 + (rng >> 3) % 54)) /
+		    powers[(rng >> 40) % LT_ARRAY_LEN(powers)];
+		if (i % 4 == 3)
+			v = nextafter(v, (rng >> 20) % 2 ? HUGE_VAL : -HUGE_VAL);
+		for (int digits = 15; digits <= 17; digits++) {
+			snprintf(want, sizeof(want), "%.*g", digits, v);
+			if (strtod(want, NULL) == v)
+				break;
+		}
+		lt_buf_reset(&b);
+		lt_buf_double(&b, v);
+		/* From 1e15 on printf() turns to exponents, and so do we. */
+		assert_string_equal(b.data, want);
+	}
 	lt_buf_fini(&b);
 }
 
@@ -277,6 +310,7 @@ int main(void)
 		cmocka_unit_test(json_strings_are_escaped),
 		cmocka_unit_test(utf8_is_checked),
 		cmocka_unit_test(doubles_read_back),
+		cmocka_unit_test(doubles_are_what_printf_writes),
 		cmocka_unit_test(base64_follows_rfc4648),
 		cmocka_unit_test(arena_rewinds_and_resets),
 		cmocka_unit_test(rfc3339_both_ways),

@@ -51,14 +51,20 @@ void lt_redis_arg(struct lt_redis_cmd *c, const void *p, size_t n);
 void lt_redis_str(struct lt_redis_cmd *c, const char *s);
 void lt_redis_i64(struct lt_redis_cmd *c, int64_t v);
 void lt_redis_u64(struct lt_redis_cmd *c, uint64_t v);
+/** lt_redis_arg2() - two pieces as one argument; the second may be empty. */
+void lt_redis_arg2(struct lt_redis_cmd *c, const void *a, size_t na, const void *b, size_t nb);
 /** lt_redis_key() - @prefix and @rest as one argument. */
 void lt_redis_key(struct lt_redis_cmd *c, const char *prefix, const char *rest);
 
-/** lt_redis_append() - put the command into the pipeline; nothing is sent before a read. */
+/**
+ * lt_redis_append() - put the command into the pipeline
+ *
+ * Sent when enough has come together, or before the next read. May block as a read.
+ */
 int lt_redis_append(
 	struct lt_redis *r, const struct lt_redis_cmd *c, struct lt_err *err) LT_MUST_CHECK;
-/** lt_redis_unsent_bytes() - of appended commands since the last read. */
-size_t lt_redis_unsent_bytes(const struct lt_redis *r);
+/** lt_redis_unread_bytes() - of the commands appended since the last read. */
+size_t lt_redis_unread_bytes(const struct lt_redis *r);
 
 /* ---- receiving ---- */
 
