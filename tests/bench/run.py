@@ -53,6 +53,7 @@ BENCHES = {
     "drain": (python("drain.py"), "an hour of backlog of one agent, and of many"),
     "agent": (python("agent.py"), "a tick of the agent beside node_exporter and collectd"),
     "hot": (python("hot.py"), "the hot state into Redis beside a bare loop with the same commands; from MQTT"),
+    "latency": (python("latency.py"), "from sample to Redis, COMMIT and subscriber at 10, 50 and 90 % of capacity"),
     "promql": (c_program("promql_bench"), "evaluations of expressions, and what label sets weigh"),
     "rules": (c_program("alert_bench"), "latido-alert's engine alone, 10 000 sources in simulated time"),
     "alert": (python("alert.py"), "latido-alert beside Prometheus, the same rules and series"),

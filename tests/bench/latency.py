@@ -1,0 +1,109 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: MIT
+"""From the sample to Redis, to COMMIT and to a subscriber, at 10, 50 and 90 % of what this machine carries.
+
+Load, Mosquitto, latido-hot, latido-store, a subscriber (tests/tools/lag.c), Redis and PostgreSQL
+(fsync on) share the machine. First as many events as fast as it goes, until all three have the last
+one: that rate is the capacity. Then the shares of it, by turns. Times count from the moment at which
+an event was due, also when it could not be sent then.
+"""
+
+import json
+import os
+import subprocess
+import time
+
+import bench
+import servers
+from bench import BIN, TOOLS
+from programs import Metrics, Program
+
+SHARES = (10, 50, 90)
+QUANTILES = (("p50", 0.5), ("p99", 0.99), ("p99.9", 0.999))
+DONE_S = 300
+
+
+def since(now, before):
+    """The metrics of the time in between."""
+    old = {(name, tuple(sorted(labels.items()))): value for name, labels, value in before.samples}
+    result = Metrics("")
+    result.samples = [(name, labels, value - old.get((name, tuple(sorted(labels.items()))), 0))
+                      for name, labels, value in now.samples]
+    return result
+
+
+class Site:
+    def __init__(self, b, folder, broker, redis, postgres):
+        self.b, self.folder = b, folder
+        bus = {"url": broker.url}
+        self.config = bench.write_config(folder, "load", {"bus": {**bus, "mqtt": {"max_inflight": 1000}}})
+        self.store = Program(BIN, "latido-store", folder, config=bench.write_config(folder, "store", {
+            "bus": bus, "postgres": {"dsn": postgres.dsn}, "store": {"admin": "127.0.0.1:0"}})).start().wait_ready()
+        self.hot = Program(BIN, "latido-hot", folder, config=bench.write_config(folder, "hot", {
+            "bus": bus, "redis": {"url": redis.url}, "hot": {"admin": "127.0.0.1:0"}})).start().wait_ready()
+
+    def lag(self):
+        process = subprocess.Popen([os.path.join(TOOLS, "lag"), self.config], stdin=subprocess.DEVNULL,
+                                   stdout=subprocess.PIPE, text=True)
+        servers.guard_process(process.pid)
+        if process.stdout.readline() != "ready\n":
+            raise servers.ServerError("the subscriber does not come up")
+        return process
+
+    def run(self, *how):
+        """(report of the load, subscriber's, hot's and store's metrics of that time, seconds until all was done)."""
+        lag, hot, store, begun = self.lag(), self.hot.metrics(), self.store.metrics(), time.monotonic()
+        run = subprocess.run([os.path.join(BIN, "latido-load"), "simulate", "-c", self.config, "--quiet", "--ack", "broker",
+                              "--sources", str(self.b.args.sources), "--series", str(self.b.args.series), *how], check=False,
+                             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
+        report = json.loads(run.stdout)
+        if run.returncode:
+            raise servers.ServerError(f"latido-load: not every event was acknowledged: {report['events']}")
+        sent = report["events"]["sent"]
+        servers.wait_until(lambda: self.hot.value("latido_hot_events_total") >= self.total(hot, "hot") + sent
+                           and self.store.value("latido_store_events_total") >= self.total(store, "store") + sent,
+                           DONE_S, "all events are in Redis and PostgreSQL")
+        seconds = time.monotonic() - begun
+        lag.terminate()
+        subscriber = json.loads(lag.communicate(timeout=60)[0])
+        servers.unguard_process(lag.pid)
+        return report, subscriber, since(self.hot.metrics(), hot), since(self.store.metrics(), store), seconds
+
+    @staticmethod
+    def total(metrics, who):
+        try:
+            return metrics.value(f"latido_{who}_events_total")
+        except KeyError:
+            return 0
+
+
+def main():
+    b = bench.Bench("latency", __doc__, rounds=3, seconds=5, extra=[
+        ("--sources", {"type": int, "default": 100}), ("--series", {"type": int, "default": 400})])
+    with bench.Folder() as folder, servers.Mosquitto(folder, queue_bytes=4 << 30) as broker, \
+            servers.Redis(folder) as redis, servers.Postgres(folder, fsync=True, config=bench.POSTGRES_CONFIG) as postgres:
+        site = Site(b, folder, broker, redis, postgres)
+        site.run("--rate", "1000", "--count", "2000")  # sources and shapes are known, everything is warm
+        case = f"{b.args.sources} sources, {b.args.series} values an event"
+        report, *_, seconds = site.run("--flat-out", "--duration", f"{b.seconds:g}s")
+        capacity = report["events"]["sent"] / seconds
+        b.result(4, case, "capacity: load, broker, hot, store, a subscriber", "events/s", capacity, 1)
+        for number in range(1, b.rounds + 1):
+            for share in SHARES:
+                rate = max(1, round(capacity * share / 100))
+                report, subscriber, hot, store, _ = site.run("--rate", str(rate), "--duration", f"{b.seconds:g}s")
+                at = f"{case}, {share} % of capacity"
+                took = {
+                    "subscriber": lambda name, _: subscriber[name],
+                    "Redis": lambda _, q: hot.quantile("latido_hot_event_to_redis_seconds", q) * 1000,
+                    "COMMIT": lambda _, q: store.quantile("latido_store_event_to_commit_seconds", q) * 1000,
+                    "broker (PUBACK)": lambda name, _: report["latency_ms"]["broker"][name]}
+                for where, value in took.items():
+                    for name, q in QUANTILES:
+                        b.result(4, at, f"sample to {where}, {name}", "ms", value(name, q), number)
+        site.store.terminate()
+        site.hot.terminate()
+
+
+if __name__ == "__main__":
+    main()
