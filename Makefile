@@ -147,7 +147,7 @@ $(B)/unit/%: $(B)/tests/unit/%.o $(SUPPORT) $(ARCHIVE)
 $(B)/contract/%: $(B)/tests/contract/%.o $(SUPPORT) $(ARCHIVE)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(ALL_CFLAGS) -o $@ $^ $(LDLIBS) -lcmocka
-$(B)/tools/%: $(B)/tests/tools/%.o $(ARCHIVE)
+$(B)/tools/%: $(B)/tests/tools/%.o $(SUPPORT) $(ARCHIVE)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(ALL_CFLAGS) -o $@ $^ $(LDLIBS)
 $(B)/bench/codec_bench: LDLIBS += -lz
@@ -169,7 +169,7 @@ $(FB)/bin/%: $(FB)/tests/fuzz/%.o $(FB)/liblatido.a
 	$(Q)$(CLANG) -fsanitize=fuzzer,address,undefined -pthread -o $@ $^ $(LDLIBS)
 
 # What needs Apache Kafka; the others do without its jars.
-KAFKA_BENCHES := ingest growth memory bridge
+KAFKA_BENCHES := ingest memory bridge
 .PHONY: bench
 ifeq ($(BENCH),help)
 bench:
