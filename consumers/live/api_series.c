@@ -10,8 +10,9 @@
 
 /*
  * GET /api/v1/series: history of one source from PostgreSQL in steps, with minimum, maximum and
- * average. A range of so many snapshots that reading all of them would take seconds is read thinned:
- * the first snapshot of each of PROBES pieces, by the index; the answer says so.
+ * average. Long ranges are read from roll-ups of five minutes (schemas/sql/0007_rollup.sql), and from
+ * the snapshots where there is none yet. Only where those would be so many that reading them takes
+ * seconds, the range is read thinned: the first snapshot of each of PROBES pieces, by the index.
  */
 
 #define NAMES_MAX    16
@@ -20,6 +21,8 @@
 #define ROWS_MAX     200000  /* snapshots that are read as they are */
 #define VALUES_MAX   4000000 /* the same, times series */
 #define PROBES       20000
+#define ROLL_ROWS    20000 /* from so many on roll-ups are quicker */
+#define BUCKET_MS    300000
 #define RANGE_MAX_MS (400LL * 24 * 3600 * 1000)
 #define SEPARATOR    '\001' /* between names: in none of them */
 
@@ -64,32 +67,110 @@
 	"(CASE WHEN d.v >= d.bv THEN d.v - d.bv ELSE d.v END) / "                            \
 	"extract(epoch FROM d.time - d.bt)::float8 END AS v FROM dif d "                     \
 	"JOIN ser ON ser.id = d.id WHERE NOT ser.counter OR d.time > d.bt), "
+/* In a span between roll-ups, a sample before it may be missing: no rate from further away. */
+#define RATES_IN_HOLES                                                                         \
+	"dif AS (SELECT r.time, r.id, r.v, lag(r.v) OVER w AS bv, lag(r.time) OVER w AS bt "   \
+	"FROM raw r WINDOW w AS (PARTITION BY r.id ORDER BY r.time)), "                        \
+	"val AS (SELECT d.time, ser.g, CASE WHEN NOT ser.counter THEN d.v ELSE "               \
+	"(CASE WHEN d.v >= d.bv THEN d.v - d.bv ELSE d.v END) / "                              \
+	"extract(epoch FROM d.time - d.bt)::float8 END AS v FROM dif d "                       \
+	"JOIN ser ON ser.id = d.id WHERE date_bin('5 minutes', d.time, 'epoch') IN (SELECT b " \
+	"FROM "                                                                                \
+	"hole) AND (NOT ser.counter OR (d.time > d.bt AND d.time - d.bt < '10 minutes'))), "
 #define SUMS "pts AS (SELECT time, g, sum(v) AS v FROM val GROUP BY time, g), "
 #define EACH "pts AS (SELECT time, g, v FROM val), "
-#define STEPS                                                                                  \
-	"st AS (SELECT g, date_bin($6::int8 * interval '1 millisecond', time, 'epoch') AS b, " \
-	"min(v) AS lo, max(v) AS hi, avg(v) AS av FROM pts GROUP BY 1, 2) "                    \
-	"SELECT n.name, n.labels::text, n.kind::int4, "                                        \
-	"array_agg((extract(epoch FROM b) * 1000)::int8 ORDER BY b), "                         \
-	"array_agg(lo ORDER BY b), array_agg(hi ORDER BY b), array_agg(av ORDER BY b) "        \
-	"FROM st JOIN (SELECT DISTINCT g, name, labels, kind FROM ser) n USING (g) "           \
-	"GROUP BY g, n.name, n.labels, n.kind ORDER BY g LIMIT 501"
+#define BIN  "date_bin($6::int8 * interval '1 millisecond', time, 'epoch') AS b"
+#define TELL                                                                              \
+	"SELECT n.name, n.labels::text, n.kind::int4, "                                   \
+	"array_agg((extract(epoch FROM b) * 1000)::int8 ORDER BY b), "                    \
+	"array_agg(lo ORDER BY b), array_agg(hi ORDER BY b), array_agg(av ORDER BY b), "  \
+	"n.parts FROM st JOIN (SELECT g, name, labels, kind, count(*) AS parts FROM ser " \
+	"GROUP BY g, name, labels, kind) n USING (g) "                                    \
+	"GROUP BY g, n.name, n.labels, n.kind, n.parts ORDER BY g LIMIT 501"
+#define STEPS                                                                          \
+	"st AS (SELECT g, " BIN ", min(v) AS lo, max(v) AS hi, avg(v) AS av FROM pts " \
+	"GROUP BY 1, 2) " TELL
 
-/* [thinned][rates][summed]; prepared and found again by the address of each text. */
-static const char *const statements[2][2][2] = {
+/*
+ * Which five minutes have a roll-up of all their rows, and which have to be read: @from, @to are
+ * parameters in ms. After a late event the first rates of the following ones are not right either.
+ */
+#define HOLES(from, to)                                                                            \
+	"good AS MATERIALIZED (SELECT r.time AS b FROM rollup r WHERE r.source_id = "              \
+	"(SELECT id FROM src) AND NOT r.rates AND r.time >= " MS(from) " AND r.time <= " MS(       \
+		to) " - interval '5 minutes' AND NOT EXISTS (SELECT FROM rollup_dirty d "          \
+		    "WHERE d.time = r.time AND d.source_id = r.source_id) AND NOT EXISTS (SELECT " \
+		    "FROM "                                                                        \
+		    "rollup_dirty d WHERE d.time = r.time - interval '5 minutes' AND d.source_id " \
+		    "= "                                                                           \
+		    "r.source_id AND d.next)), "                                                   \
+		    "hole AS MATERIALIZED (SELECT b FROM generate_series(date_bin('5 "             \
+		    "minutes', " MS(from) ", 'epoch'), " MS(                                       \
+			    to) " - interval '1 microsecond', interval '5 minutes') b "            \
+				"EXCEPT SELECT b FROM good), "
+#define READ_HOLES(need)                                                                      \
+	"need AS MATERIALIZED (" need "), "                                                   \
+	"snaps AS (SELECT s.time, s.shape_id, s.vals FROM need n CROSS JOIN LATERAL (SELECT " \
+	"time, shape_id, vals FROM snapshot WHERE source_id = (SELECT id FROM src) "          \
+	"AND time >= greatest(n.b, " MS(                                                      \
+		"$4") ") AND time < least(n.b + interval '5 minutes', " MS("$5") ")) s), "
+#define NEED_HOLES "SELECT b FROM hole"
+#define NEED_BEFORE                                                                             \
+	"SELECT DISTINCT x.b FROM hole h CROSS JOIN LATERAL (VALUES (h.b), (h.b - interval '5 " \
+	"minutes')) x (b)"
+#define ROLLED(rows)                                                                            \
+	"rol AS (SELECT r.time, ser.g, u.n, u.lo, u.hi, u.total FROM rollup r "                 \
+	"CROSS JOIN LATERAL unnest(r.series, r.n, r.lo, r.hi, r.total) "                        \
+	"AS u (id, n, lo, hi, total) JOIN ser ON ser.id = u.id "                                \
+	"WHERE r.source_id = (SELECT id FROM src) AND r.time >= " MS("$4") " AND r.time < " MS( \
+		"$5") " AND " rows " AND r.time IN (SELECT b FROM good)), "
+#define ROLLED_VALUES "NOT r.rates"
+#define ROLLED_RATES  "r.rates = ser.counter"
+/* Of a sum of several series, roll-ups give bounds of minimum and maximum. */
+#define ROLLED_SUMS                                                                          \
+	"sums AS (SELECT time, g, max(n) AS n, sum(lo) AS lo, sum(hi) AS hi, sum(total) AS " \
+	"total FROM rol GROUP BY time, g), "
+#define ROLLED_STEPS(from)                                                                  \
+	"st AS (SELECT g, b, min(lo) AS lo, max(hi) AS hi, sum(total) / sum(n) AS av FROM " \
+	"(SELECT g, " BIN ", lo, hi, total, n FROM " from " UNION ALL "                     \
+	"SELECT g, " BIN ", v, v, v, 1 FROM pts) p GROUP BY 1, 2) " TELL
+
+enum reading { READ_ALL = 0, READ_THINNED, READ_ROLLED };
+
+/* [reading][rates][summed]; prepared and found again by the address of each text. */
+static const char *const statements[3][2][2] = {
 	{{WITH(KEEP_ALL) ALL RAW VALUES EACH STEPS, WITH(KEEP_SOME) ALL RAW VALUES SUMS STEPS},
 		{WITH(KEEP_ALL) ALL RAW RATES EACH STEPS,
 			WITH(KEEP_SOME) ALL RAW RATES SUMS STEPS}},
 	{{WITH(KEEP_ALL) THIN RAW VALUES EACH STEPS, WITH(KEEP_SOME) THIN RAW VALUES SUMS STEPS},
 		{WITH(KEEP_ALL) THIN RAW RATES EACH STEPS,
 			WITH(KEEP_SOME) THIN RAW RATES SUMS STEPS}},
+	{{WITH(KEEP_ALL) HOLES("$4", "$5") READ_HOLES(NEED_HOLES)
+			 RAW VALUES EACH ROLLED(ROLLED_VALUES) ROLLED_STEPS("rol"),
+		 WITH(KEEP_SOME) HOLES("$4", "$5") READ_HOLES(NEED_HOLES)
+			 RAW VALUES SUMS ROLLED(ROLLED_VALUES) ROLLED_SUMS ROLLED_STEPS("sums")},
+		{WITH(KEEP_ALL) HOLES("$4", "$5") READ_HOLES(NEED_BEFORE)
+				RAW RATES_IN_HOLES EACH ROLLED(ROLLED_RATES) ROLLED_STEPS("rol"),
+			WITH(KEEP_SOME) HOLES("$4", "$5") READ_HOLES(NEED_BEFORE)
+				RAW RATES_IN_HOLES SUMS ROLLED(ROLLED_RATES)
+					ROLLED_SUMS ROLLED_STEPS("sums")}},
 };
+
+/* $1 source, $2 from, $3 to, $4 where counting ends: snapshots without a roll-up. */
+static const char count_unrolled[] =
+	"WITH src AS MATERIALIZED (SELECT id FROM source WHERE name = $1::text), " HOLES("$2",
+		"$3") "one AS (SELECT 1) SELECT count(*) FROM (SELECT FROM hole h CROSS JOIN "
+		      "LATERAL (SELECT FROM snapshot s WHERE s.source_id = (SELECT id FROM src) "
+		      "AND s.time >= h.b AND s.time < h.b + interval '5 minutes') x "
+		      "LIMIT $4::int8) y";
 
 struct series_job {
 	struct answer_job a;
 	char source[LT_SOURCE_MAX + 1];
 	struct lt_buf names, match, keep;
-	int64_t from_ms, to_ms, step_ms, probe_ms; /* probe_ms: 0 = all snapshots */
+	int64_t from_ms, to_ms, step_ms;
+	int64_t rows, series; /* about; rows of snapshots */
+	enum reading reading;
 	bool rate, by;
 };
 
@@ -134,9 +215,57 @@ static bool put_series(struct lt_buf *b, const struct pg_result *r, size_t row)
 	return true;
 }
 
+static int64_t probe_ms(const struct series_job *j)
+{
+	int64_t range = j->to_ms - j->from_ms, ms = range / PROBES + 1;
+
+	return ms * VALUES_MAX < range * j->series ? range * j->series / VALUES_MAX : ms;
+}
+
+static bool too_much(int64_t rows, int64_t series)
+{
+	return rows > ROWS_MAX || rows * series > VALUES_MAX;
+}
+
+/* All, from roll-ups, or thinned? */
+static int choose(struct series_job *j, struct worker *w, struct lt_err *err)
+{
+	unsigned char from[8], to[8], limit[8];
+	const struct lt_pg_param params[] = {pg_text(j->source), pg_int8(j->from_ms, from),
+		pg_int8(j->to_ms, to), pg_int8(ROWS_MAX + 1, limit)};
+	bool much = too_much(j->rows, j->series);
+	struct pg_result *r = NULL;
+	int64_t unrolled;
+	int rc;
+
+	/* Where both give the same: what is quicker. */
+	if (!much && (j->by || j->rows < ROLL_ROWS || j->step_ms % BUCKET_MS))
+		return LT_OK;
+	rc = lt_pg_query(&w->pg, count_unrolled, params, LT_ARRAY_LEN(params), &r, err);
+	if (rc != LT_OK)
+		return rc;
+	unrolled = lt_pg_int(r, 0, 0);
+	lt_pg_result_free(r);
+	if (!much) {
+		j->reading = unrolled < j->rows / 4 ? READ_ROLLED : READ_ALL;
+	} else if (too_much(unrolled, j->series)) {
+		j->reading = READ_THINNED;
+	} else {
+		j->reading = READ_ROLLED;
+		j->step_ms = (j->step_ms + BUCKET_MS - 1) / BUCKET_MS * BUCKET_MS;
+	}
+	return LT_OK;
+}
+
 static int query(struct series_job *j, struct worker *w, struct pg_result **r, struct lt_err *err)
 {
 	unsigned char from[8], to[8], step[8], probe[8];
+	int rc = worker_pg(w, err);
+
+	if (rc == LT_OK)
+		rc = choose(j, w, err);
+	if (rc != LT_OK)
+		return rc;
 	const struct lt_pg_param params[] = {
 		pg_text(j->source),
 		{j->names.data, j->names.len},
@@ -145,14 +274,21 @@ static int query(struct series_job *j, struct worker *w, struct pg_result **r, s
 		pg_int8(j->to_ms, to),
 		pg_int8(j->step_ms, step),
 		{j->keep.len ? j->keep.data : "", j->keep.len},
-		pg_int8(j->probe_ms ? j->probe_ms : 1, probe),
+		pg_int8(probe_ms(j), probe),
 	};
-	int rc = worker_pg(w, err);
-
-	if (rc != LT_OK)
-		return rc;
-	return lt_pg_query(&w->pg, statements[j->probe_ms > 0][j->rate][j->by], params,
+	return lt_pg_query(&w->pg, statements[j->reading][j->rate][j->by], params,
 		LT_ARRAY_LEN(params), r, err);
+}
+
+/* Do minimum and maximum hold for every stored value? */
+static bool is_exact(const struct series_job *j, const struct pg_result *r)
+{
+	if (j->reading == READ_THINNED)
+		return false;
+	for (size_t i = 0; j->reading == READ_ROLLED && i < lt_pg_rows(r); i++)
+		if (lt_pg_int(r, i, 7) > 1)
+			return false;
+	return true;
 }
 
 static void run(struct job *job, struct worker *w)
@@ -167,8 +303,10 @@ static void run(struct job *job, struct worker *w)
 	rows = lt_pg_rows(r);
 	lt_buf_printf(b,
 		"{\"source\":\"%s\",\"from_ms\":%" PRId64 ",\"to_ms\":%" PRId64
-		",\"step_ms\":%" PRId64 ",\"sampled_ms\":%" PRId64 ",\"truncated\":%s,\"series\":[",
-		j->source, j->from_ms, j->to_ms, j->step_ms, j->probe_ms,
+		",\"step_ms\":%" PRId64 ",\"sampled_ms\":%" PRId64
+		",\"exact\":%s,\"truncated\":%s,\"series\":[",
+		j->source, j->from_ms, j->to_ms, j->step_ms,
+		j->reading == READ_THINNED ? probe_ms(j) : 0, is_exact(j, r) ? "true" : "false",
 		rows > SERIES_MAX ? "true" : "false");
 	for (size_t i = 0; i < rows && i < SERIES_MAX; i++) {
 		if (!put_series(b, r, i)) {
@@ -292,25 +430,12 @@ static size_t count_series(const struct hub_source *s, const struct series_job *
 	return n ? n : 1;
 }
 
-static void choose_probes(struct series_job *j, const struct hub_source *s)
-{
-	int64_t range = j->to_ms - j->from_ms;
-	int64_t interval = s && s->sample.interval_ms ? s->sample.interval_ms : 1000;
-	int64_t rows = range / interval;
-	int64_t series = s ? (int64_t)count_series(s, j) : 1;
-
-	if (rows <= ROWS_MAX && rows * series <= VALUES_MAX)
-		return;
-	j->probe_ms = range / PROBES + 1;
-	if (j->probe_ms * VALUES_MAX < range * series)
-		j->probe_ms = range * series / VALUES_MAX;
-}
-
 void api_series(struct live *l, struct http_req *req)
 {
 	const char *source = http_param(&req->query, "source", 0);
 	const char *rate = http_param(&req->query, "rate", 0), *problem = NULL;
 	struct series_job *j = lt_calloc(1, sizeof(*j));
+	const struct hub_source *s;
 
 	if (!source || !lt_source_valid(source, strlen(source)))
 		problem = "source: expected the name of a node or device";
@@ -332,7 +457,10 @@ void api_series(struct live *l, struct http_req *req)
 	}
 	snprintf(j->source, sizeof(j->source), "%s", source);
 	j->rate = rate && !strcmp(rate, "true");
-	choose_probes(j, hub_find(l->hub, source));
+	s = hub_find(l->hub, source);
+	j->rows = (j->to_ms - j->from_ms) /
+		  (s && s->sample.interval_ms ? s->sample.interval_ms : 1000);
+	j->series = s ? (int64_t)count_series(s, j) : 1;
 	j->a.job.run = run;
 	j->a.fini = fini;
 	j->a.failed = live_pg_result;

@@ -198,7 +198,8 @@ static void on_drained(void *arg)
 	hub_counters.lagging--;
 	lt_buf_printf(&data, "{\"events\":%" PRIu64 ",\"since_ms\":%" PRId64 "}", c->skipped,
 		c->lagging_ms);
-	send_event(c, c->t->hub->last_id, "skip", &data);
+	/* No id: who is cut off before the state that follows goes on from what it had. */
+	send_event(c, 0, "skip", &data);
 	lt_buf_fini(&data);
 	c->skipped = 0;
 	send_newest(c);
@@ -339,7 +340,8 @@ static void greet(struct client *c, const char *after)
 		",\"flush_ms\":%" PRId64 ",\"version\":\"%s\"}",
 		text, resumed ? "true" : "false", gaps.len ? gaps.data : "",
 		lt_wall_ns() / LT_NS_PER_MS, c->t->conf->live.flush_ms, lt_daemon_version());
-	send_event(c, resumed ? id : h->last_id, "hello", &data);
+	/* Without its state a new client has nothing to go on from: that brings the first id. */
+	send_event(c, resumed ? id : 0, "hello", &data);
 	lt_buf_fini(&data);
 	if (resumed) {
 		send_status(c);

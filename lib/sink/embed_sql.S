@@ -14,5 +14,6 @@ FILE(lt_sql_0003, "schemas/sql/0003_views.sql")
 FILE(lt_sql_0004, "schemas/sql/0004_kafka.sql")
 FILE(lt_sql_0005, "schemas/sql/0005_alerts.sql")
 FILE(lt_sql_0006, "schemas/sql/0006_metricas.sql")
+FILE(lt_sql_0007, "schemas/sql/0007_rollup.sql")
 
 	.section .note.GNU-stack, "", %progbits

@@ -450,8 +450,8 @@ static int prepare(struct lt_pg *c, const char *sql, char name[16], struct lt_er
 int lt_pg_query(struct lt_pg *c, const char *sql, const struct lt_pg_param *params, size_t n,
 	struct pg_result **out, struct lt_err *err)
 {
-	const char *values[12];
-	int lengths[12], formats[12];
+	const char *values[16];
+	int lengths[16], formats[16];
 	char name[16];
 	int64_t until = deadline(c);
 	int rc;

@@ -254,6 +254,11 @@ int lt_pg_expire_rest(struct lt_sink_pg *s, struct lt_err *err)
 	static const char strays[] = "DELETE FROM snapshot_stray "
 				     "WHERE arrived < now() - $1::bigint * interval '1 ms'";
 	static const char shapes[] = "SELECT latido_drop_shapes($1::bigint * interval '1 ms')";
+	/* As far back as there are partitions: roll-ups of what is gone go, too. */
+	static const char rollups[] =
+		"DELETE FROM rollup WHERE time < (SELECT min(lo) FROM latido_partition)";
+	static const char marks[] =
+		"DELETE FROM rollup_dirty WHERE time < (SELECT min(lo) FROM latido_partition)";
 	static const char epochs[] = "SELECT latido_close_epochs('24 hours')";
 	struct lt_buf *p = s->param;
 	struct pg_result *r = NULL;
@@ -276,5 +281,9 @@ int lt_pg_expire_rest(struct lt_sink_pg *s, struct lt_err *err)
 	if (rc == LT_OK)
 		rc = lt_pg_query(
 			&s->pg, shapes, (struct lt_pg_param[]){{p[1].data + 4, 8}}, 1, NULL, err);
+	if (rc == LT_OK)
+		rc = lt_pg_query(&s->pg, rollups, NULL, 0, NULL, err);
+	if (rc == LT_OK)
+		rc = lt_pg_query(&s->pg, marks, NULL, 0, NULL, err);
 	return rc;
 }

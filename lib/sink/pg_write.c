@@ -379,6 +379,8 @@ int lt_pg_write(struct lt_sink_pg *s, struct lt_err *err)
 	if (rc == LT_OK)
 		rc = lt_pg_positions_write(s, err);
 	if (rc == LT_OK)
+		rc = lt_pg_rollup_mark(s, err);
+	if (rc == LT_OK)
 		rc = lt_pg_exec(&s->pg, "COMMIT", err);
 	if (rc != LT_OK)
 		lt_pg_rollback(&s->pg);

@@ -67,6 +67,11 @@ static const struct lt_stat stat_table[] = {
 		&lt_pg_stats.partitions_made, NULL},
 	{"latido_store_partitions_dropped_total", LT_STAT_COUNTER, NULL,
 		"Daily partitions dropped by retention.", &lt_pg_stats.partitions_dropped, NULL},
+	{"latido_store_rollups_total", LT_STAT_COUNTER, NULL,
+		"Five minutes of a source summed up for long charts.", &lt_pg_stats.rollups, NULL},
+	{"latido_store_rollup_seconds", LT_STAT_HIST, NULL,
+		"Time that one of them took; no rows are written meanwhile.",
+		&lt_pg_stats.rollup_seconds, NULL},
 	{"latido_store_commit_seconds", LT_STAT_HIST, NULL,
 		"From the start of a batch's transaction to its end.", &lt_pg_stats.commit_seconds,
 		NULL},
@@ -133,6 +138,7 @@ static int pg_open(struct lt_sink *sink, struct lt_err *err)
 	err = err ? err : &fallback;
 	lt_pg_forget(s);
 	lt_pg_partitions_forget(s);
+	lt_pg_rollup_forget(s);
 	s->generation = atomic_fetch_add(&generations, 1) + 1;
 	rc = connect_and_check(s, err);
 	if (rc != LT_OK) {
@@ -222,6 +228,7 @@ static int put_once(struct lt_sink_pg *s, const struct lt_batch *b, size_t *bad,
 	if (rc == LT_ECONFLICT)
 		lt_pg_reload(s);
 	lt_pg_unstage(s, rc == LT_OK);
+	lt_pg_rollup_marked(s, rc == LT_OK);
 	lt_pg_positions_done(s, rc);
 	return rc;
 }
@@ -373,6 +380,7 @@ static const struct {
 	[LT_PG_SEEN] = {"last_seen", seen, SEEN_NS},
 	[LT_PG_RETENTION] = {"retention", lt_pg_retention, RETENTION_NS},
 	[LT_PG_REST] = {"expiry", rest, HOURLY_NS},
+	[LT_PG_ROLLUP] = {"rollup", lt_pg_rollup, 0},
 };
 
 /* A chore that fails on a working connection is complained about and tried again later. */
@@ -394,9 +402,11 @@ static int64_t pg_tick(struct lt_sink *sink, struct lt_err *err)
 			rc = chores[i].run(s, &more, err);
 			if (!s->pg.conn)
 				return rc;
-			c->due_ns = lt_mono_ns() + (rc != LT_OK   ? AGAIN_NS
-							   : more ? MORE_NS
-								  : chores[i].period_ns);
+			c->due_ns =
+				lt_mono_ns() + (rc != LT_OK                ? AGAIN_NS
+						       : more              ? MORE_NS
+						       : i == LT_PG_ROLLUP ? s->rollup_again_ns
+									   : chores[i].period_ns);
 			if (rc != LT_OK)
 				lt_complain(&c->complaint, LT_WARN, "pg_chore_failed",
 					LT_S("chore", chores[i].name), LT_S("op", err->op),
@@ -426,6 +436,7 @@ static void pg_fini(struct lt_sink *sink)
 	lt_pg_close(&s->pg);
 	lt_pg_forget(s);
 	lt_pg_positions_fini(s);
+	lt_pg_rollup_fini(s);
 	free(s->bus_gaps);
 	lt_pg_gaps_fini(&s->gaps);
 	for (size_t i = 0; i < LT_ARRAY_LEN(s->param); i++)

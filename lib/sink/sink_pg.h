@@ -20,6 +20,9 @@
 /* Partitions made on demand for late events; beyond, they go to snapshot_stray. */
 #define LT_PG_PARTITIONS_MAX 1000
 
+/* Five minutes of one source that are marked at once; a backlog goes through them in order. */
+#define LT_PG_MARKS 4
+
 /** struct lt_pg_source - a row of table source */
 struct lt_pg_source {
 	char *name;
@@ -29,7 +32,19 @@ struct lt_pg_source {
 	bool asked;
 	int64_t last_seen_ns;
 	int64_t top_epoch; /* highest met: only that one is acknowledged */
+	struct {
+		int64_t bucket_us, mono_ns; /* mono_ns 0 = free */
+	} marks[LT_PG_MARKS];               /* what roll-ups were marked for, and when */
+	unsigned next_mark;
 };
+
+/** struct lt_pg_mark - five minutes of a source whose roll-up is to be computed */
+struct lt_pg_mark {
+	struct lt_pg_source *source;
+	int64_t bucket_us;
+};
+
+struct lt_pg_rollup;
 
 /** struct lt_pg_epoch - a row of tables epoch and progress */
 struct lt_pg_epoch {
@@ -66,7 +81,7 @@ struct lt_pg_partition {
 	int64_t lo_us, hi_us; /* timestamptz, [lo, hi) */
 };
 
-enum { LT_PG_AHEAD = 0, LT_PG_SEEN, LT_PG_RETENTION, LT_PG_REST, LT_PG_CHORES };
+enum { LT_PG_AHEAD = 0, LT_PG_SEEN, LT_PG_RETENTION, LT_PG_REST, LT_PG_ROLLUP, LT_PG_CHORES };
 
 /** struct lt_pg_position - a row of table kafka_progress */
 struct lt_pg_position {
@@ -111,6 +126,10 @@ struct lt_sink_pg {
 	struct lt_buf copy;
 	bool wrote; /* there was something to commit */
 	uint64_t copied_bytes;
+	struct lt_pg_mark *marks; /* of the batch */
+	size_t n_marks, marks_cap;
+	struct lt_pg_rollup *rollup; /* NULL until the first one */
+	int64_t rollup_again_ns;
 	size_t holes; /* islands in all loaded epochs */
 
 	struct lt_pg_chore {
@@ -181,6 +200,18 @@ int lt_pg_retention(struct lt_sink_pg *s, bool *more, struct lt_err *err);
 /** lt_pg_expire_rest() - strays, shapes and epochs that are over. */
 int lt_pg_expire_rest(struct lt_sink_pg *s, struct lt_err *err);
 
+/* ---- pg_rollup.c ---- */
+
+/** lt_pg_rollup_mark() - inside the transaction: the roll-ups that its rows change. */
+int lt_pg_rollup_mark(struct lt_sink_pg *s, struct lt_err *err);
+/** lt_pg_rollup_marked() - the transaction ended. */
+void lt_pg_rollup_marked(struct lt_sink_pg *s, bool committed);
+/** lt_pg_rollup() - compute some of those marked; sets rollup_again_ns. */
+int lt_pg_rollup(struct lt_sink_pg *s, bool *more, struct lt_err *err);
+/** lt_pg_rollup_forget() - it may be another database from now on. */
+void lt_pg_rollup_forget(struct lt_sink_pg *s);
+void lt_pg_rollup_fini(struct lt_sink_pg *s);
+
 /* ---- pg_ack.c ---- */
 
 /** lt_pg_acknowledge() - after COMMIT, before lt_pg_unstage(): tell the sources of the batch. */
@@ -201,9 +232,9 @@ struct lt_pg_stats {
 	struct lt_counter events, values, duplicates, strays, commits, bytes, conflicts, gap_events;
 	struct lt_counter batch_1, batch_10, batch_100, batch_1000, batch_more;
 	struct lt_counter partitions_made, partitions_dropped;
-	struct lt_counter cache_resets;
+	struct lt_counter cache_resets, rollups;
 	struct lt_gauge holes, epochs_known;
-	struct lt_hist commit_seconds, event_to_commit_seconds;
+	struct lt_hist commit_seconds, event_to_commit_seconds, rollup_seconds;
 };
 extern struct lt_pg_stats lt_pg_stats;
 

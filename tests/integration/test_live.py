@@ -3,6 +3,7 @@
 
 import json
 import math
+import random
 import re
 import shutil
 import subprocess
@@ -197,6 +198,65 @@ def test_ids_of_another_run_begin_anew(start, feeder, ident):
     with live.stream(Last_Event_ID=ident) as stream:
         assert stream.wait_event("hello")["resumed"] is False
         assert stream.wait_event("fleet")["full"] is True
+
+
+def test_no_hole_however_often_a_stream_is_cut(start, feeder):
+    """Four clients, each cut some forty times in a steady flow at any moment: in the end each has every event, once."""
+    live = start(live={"resume": "1h"})
+    for node in ("n0", "n1"):
+        feeder.node(node, 1)
+        live.wait_node(node)
+    dice = random.Random(7)
+    clients = [{"query": q, "segments": [], "resumed": []} for q in ("", "", "?node=n0&fleet=0", "?node=n1&node=n0")]
+
+    def connect(client):
+        ids = [i for s in client["segments"] for _, i, _ in s.events if i]
+        headers = {"Last_Event_ID": ids[-1]} if ids else {}
+        client["segments"].append(live.stream(client["query"], **headers))
+        client["resumed"].append(bool(ids))
+
+    for client in clients:
+        connect(client)
+        client["segments"][0].wait_event("alerts")  # which comes behind the state
+    for n in range(2, 402):
+        feeder.node("n0", n)
+        feeder.node("n1", n)
+        for client in clients:
+            if dice.random() < 0.1:
+                client["segments"][-1].close()
+                connect(client)
+
+    def numbers(client, node):
+        """Of each event that was told as such, and of those in newest states."""
+        told, states = [], []
+        for s in client["segments"]:
+            for kind, _, data in list(s.events):
+                if kind == "fleet":
+                    (states if data["full"] else told).extend(("fleet", row[1]) for row in data["rows"] if row[0] == node)
+                elif kind == "node" and data["source"] == node:
+                    (states if "v" in data else told).append(("node", data["seq"]))
+        return told, states
+
+    for client in clients:
+        wanted = (["fleet"] if "fleet=0" not in client["query"] else []) + (["node"] if "node" in client["query"] else [])
+        for node in ("n0", "n1"):
+            for kind in wanted:
+                if kind == "node" and f"node={node}" not in client["query"]:
+                    continue
+
+                def have(kind=kind, node=node, client=client):
+                    told, states = numbers(client, node)
+                    return {seq for k, seq in told + states if k == kind}
+                wait_until(lambda have=have: 401 in have(), SECONDS, "the last event")
+                told, _ = numbers(client, node)
+                told = [seq for k, seq in told if k == kind]
+                assert have() == set(range(1, 402)), (client["query"], node, kind)
+                assert len(told) == len(set(told)), "nothing twice"
+        assert len(client["segments"]) > 20
+        for segment, resumed in zip(client["segments"], client["resumed"]):
+            assert resumed == (segment is not client["segments"][0]) and not segment.of("skip")
+            assert all(hello["resumed"] == resumed for hello in segment.of("hello"))
+        client["segments"][-1].close()
 
 
 def test_resuming_beyond_the_ring_is_said(start, feeder):
