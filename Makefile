@@ -176,7 +176,7 @@ bench:
 	@/usr/bin/python3 tests/bench/run.py help
 else
 bench: ## Benchmarks beside ceilings and peers, into bench.json; BENCH="store codec" for some (BENCH=help), ROUNDS=, SECONDS=
-	infra/deps.sh build demo test
+	infra/deps.sh build demo test $(if $(BENCH),$(if $(filter agent,$(BENCH)),bench),bench)
 	$(MAKE) --no-print-directory all bench-bin tools-bin \
 		$(if $(if $(BENCH),$(filter $(KAFKA_BENCHES),$(BENCH)),all),kafka-jars)
 	LATIDO_BIN=$(B)/bin /usr/bin/python3 tests/bench/run.py $(if $(ROUNDS),--rounds $(ROUNDS)) \

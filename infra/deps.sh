@@ -5,7 +5,7 @@
 #
 #	infra/deps.sh [--check] [GROUP...]	groups: build demo test kafka kmod; default all of these
 #
-# One more group, kmod-debug, is installed only when it is named (make test-kmod-debug).
+# Two more are installed only when they are named: kmod-debug (make test-kmod-debug) and bench (make bench).
 #
 # --check: install nothing, fail with the list and the remedy when something is missing.
 # Not root: by sudo. Servers that get installed are neither started nor enabled: the demo and the
@@ -27,9 +27,11 @@ test="libcmocka-dev zlib1g-dev clang-14 libclang-rt-14-dev clang-format-14 clang
 kafka="openjdk-17-jre-headless maven"
 # Headers to build the modules against, a machine to try them in, linters. The kernel is not installed.
 kmod="linux-headers-amd64 qemu-system-x86 kmod sparse coccinelle"
+# What the agent is compared with.
+bench="collectd-core libmosquitto1"
 kmod_debug="linux-source flex bison bc libelf-dev xz-utils"
 # Services that come with these packages.
-services="mosquitto redis-server postgresql prometheus prometheus-alertmanager prometheus-node-exporter"
+services="mosquitto redis-server postgresql prometheus prometheus-alertmanager prometheus-node-exporter collectd"
 
 say() { printf 'deps: %s\n' "$*"; }
 die() { printf 'deps: %s\n' "$*" >&2; exit 1; }
@@ -47,7 +49,8 @@ for group in "$@"; do
 	kafka) wanted="$wanted $kafka" ;;
 	kmod) wanted="$wanted $kmod" ;;
 	kmod-debug) wanted="$wanted $kmod_debug" ;;
-	*) die "no such group: $group (build, demo, test, kafka, kmod or kmod-debug)" ;;
+	bench) wanted="$wanted $bench" ;;
+	*) die "no such group: $group (build, demo, test, kafka, kmod, kmod-debug or bench)" ;;
 	esac
 done
 

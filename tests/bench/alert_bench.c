@@ -243,7 +243,7 @@ int main(int argc, char **argv)
 	size_t before;
 	int fd;
 
-	bench_init(&run, "rules", "alert", 3, 10, argc, argv);
+	bench_init(&run, "rules", "alert", 2, 5, argc, argv);
 	if (sources < 1) {
 		fprintf(stderr, "alert_bench: ALERT_SOURCES: %s\n", env);
 		return 2;

@@ -84,11 +84,11 @@ def table(rows):
             lines.append(f"  {row['case']}  [figure {row['figure']}]")
             last = row["case"]
         name = row["name"] + ("" if row["role"] == "subject" else f" ({row['role']})")
-        text = f"    {name:<48} {number(row['median']):>8} {row['unit']:<16}"
+        text = f"    {name:<46} {number(row['median']):>7} {row['unit']:<14}"
         if row["n"] > 1:
             text += f" {number(row['min'])} .. {number(row['max'])}"
         if row["ratios"]:
-            text = f"{text:<96}"
+            text = f"{text:<90}"
         for other, ratio in row["ratios"].items():
             text += f"  {number(ratio['median'])} of {other}"
             if ratio["n"] > 1:

@@ -4,6 +4,7 @@
 
     tests/bench/run.py [--rounds N] [--seconds S] [--output bench.json] [BENCH...]     default: all
     tests/bench/run.py help
+    tests/bench/run.py --show bench.json...     the tables of former runs
 
 Each benchmark is a program of its own that starts the private servers it needs, measures everything
 it compares by turns, round after round, and prints one JSON line for each value; tests/bench/README.md
@@ -146,7 +147,7 @@ class Run:
             try:
                 self.process = subprocess.Popen([*command, *arguments], cwd=ROOT, stdin=subprocess.DEVNULL,
                                                 stdout=subprocess.PIPE, stderr=errors, text=True, errors="replace",
-                                                start_new_session=True)
+                                                start_new_session=True, env={**os.environ, "LATIDO_BIN": BIN})
             except OSError as e:
                 self.failed[name] = f"{command[0]}: {e.strerror}"
                 return []
@@ -181,13 +182,37 @@ class Run:
         return results
 
 
+def headline(document):
+    m = document["machine"]
+    return (f"{document['begun']}, commit {(document['commit'] or 'unknown')[:9]}, {m['processors']} x {m['processor']}, "
+            f"{m['memory_gib']} GiB, {m['system']}, kernel {m['kernel']}, load average before {m['load_average_before']}")
+
+
+def show(paths):
+    for path in paths:
+        try:
+            with open(path, encoding="utf-8") as f:
+                document = json.load(f)
+            rows = report.aggregate(document["results"])
+            print(headline(document))
+        except (OSError, ValueError, KeyError, TypeError) as e:
+            print(f"{path}: {e}", file=sys.stderr)
+            return 1
+        for name in dict.fromkeys(row["bench"] for row in rows):
+            print(f"\n{name}\n{report.table([row for row in rows if row['bench'] == name])}")
+    return 0
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, help="how often everything is measured (default: each benchmark's own)")
     parser.add_argument("--seconds", type=float, help="about how long one measurement takes (default: their own)")
     parser.add_argument("--output", default="bench.json", metavar="FILE", help="default: bench.json")
+    parser.add_argument("--show", nargs="+", metavar="FILE", help="measure nothing, print what such files have")
     parser.add_argument("bench", nargs="*")
     args = parser.parse_args()
+    if args.show:
+        return show(args.show)
     if "help" in args.bench:
         print("\n".join(f"{name:<10} {text}" for name, (_, text) in BENCHES.items()))
         return 0
@@ -200,10 +225,7 @@ def main():
                  *(["--seconds", str(args.seconds)] if args.seconds else [])]
     document = {"begun": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
                 "commit": commit(), "machine": machine(), "versions": versions(), "arguments": arguments}
-    print(f"{document['machine']['processors']} x {document['machine']['processor']}, "
-          f"{document['machine']['memory_gib']} GiB, {document['machine']['system']}, kernel "
-          f"{document['machine']['kernel']}, load average {document['machine']['load_average_before']}; "
-          f"commit {(document['commit'] or 'unknown')[:9]}")
+    print(headline(document))
     print("median, least .. most of the rounds; ratios are of the values of one round")
     run, every, rows = Run(), [], []
     for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):

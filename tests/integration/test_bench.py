@@ -125,6 +125,9 @@ def test_a_table_and_a_document(start):
     assert len(document["results"]) == 6 and document["rows"][0]["ratios"]["COPY"]["n"] == 3
     assert document["machine"]["processors"] and document["versions"] and document["failed"] == {}
     assert document["arguments"] == ["--rounds", "3"]
+    code, again, _ = finish(start("--show", start.output))
+    assert code == 0 and "0.75 of COPY (0.75 .. 0.75)" in again
+    assert finish(start("--show", start.output + ".missing"))[0] == 1
 
 
 def test_what_fails_is_named_and_the_others_go_on(start):
