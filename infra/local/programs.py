@@ -160,7 +160,7 @@ class Program:
 
     def get(self, path):
         """GET from the admin listener: (status, text)."""
-        connection = http.client.HTTPConnection(servers.HOST, self.admin_port(), timeout=10)
+        connection = http.client.HTTPConnection(servers.HOST, self.admin_port(), timeout=30)
         try:
             connection.request("GET", path)
             response = connection.getresponse()

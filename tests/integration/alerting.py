@@ -129,8 +129,14 @@ class Site:
         return self.active().get(alert, {}).get("state")
 
     def wait_state(self, alert, state):
-        wait_until(lambda: self.state(alert) == state, SECONDS, f"{alert} is {state}")
-        return self.active().get(alert)
+        def look():
+            found = self.active().get(alert, {})
+            return found if found.get("state") == state else None
+        return wait_until(look, SECONDS, f"{alert} is {state}")
+
+    def wait_hot(self, source):
+        """latido-hot has what was sent: who was not there to hear it finds it in Redis."""
+        wait_until(lambda: pipeline.hash_seq(self.redis, source) >= self.seq[source], SECONDS, f"{source} is in Redis")
 
     def close(self):
         self.client.close()

@@ -132,12 +132,12 @@ groups:
         try:
             for process in load:
                 servers.guard_process(process.pid)
-            wait_until(lambda: "HighCpu" in manager.alerts(), SECONDS, "the Alertmanager has HighCpu")
+            high = wait_until(lambda: manager.alerts().get("HighCpu"), SECONDS, "the Alertmanager has HighCpu")
         finally:
             for process in load:
                 process.kill()
                 process.wait()
-        assert manager.alerts()["HighCpu"]["labels"]["instance"] == "node1"
+        assert high["labels"]["instance"] == "node1"
         agent.terminate()
         wait_until(lambda: "NodeDown" in manager.alerts(), SECONDS, "the Alertmanager has NodeDown")
         agent.start()
@@ -154,6 +154,7 @@ def test_each_transition_once_although_killed(site, webhook):
         source = f"n{i}"
         s.send(source, temp=40.0 + i)
         expected.append(("Hot", source, "firing"))
+        s.wait_hot(source)
         if i % 2:
             wait_until(lambda: s.state(f"Hot/{source}") == "firing", SECONDS, "it fires")
         alert.kill()
@@ -164,6 +165,7 @@ def test_each_transition_once_although_killed(site, webhook):
         s.send(f"n{i}", temp=10.0)
         expected.append(("Hot", f"n{i}", "resolved"))
         if i == 2:
+            s.wait_hot(f"n{i}")
             alert.kill()
             alert.start()
     wait_until(lambda: len(webhook.states("Hot")) >= len(expected), SECONDS, "all are resolved")
@@ -215,7 +217,8 @@ def test_a_restart_keeps_for_and_repeats_nothing(site, webhook):
 
 @pytest.mark.threaded
 def test_of_two_one_notifies_and_the_other_takes_over(site, webhook):
-    s = site(webhooks=[webhook.url])
+    # Long enough that the first one, on a busy machine, does not lose it while it lives.
+    s = site(webhooks=[webhook.url], lease="6s")
     s.start("latido-hot")
     first = s.start(label="first", instance="first")
     wait_until(lambda: first.value("latido_alert_leader") == 1, SECONDS, "the first leads")
@@ -226,11 +229,9 @@ def test_of_two_one_notifies_and_the_other_takes_over(site, webhook):
     wait_until(lambda: len(webhook.states()) == 2, SECONDS, "both were told")
     assert second.value("latido_alert_leader") == 0
     first.kill()
-    killed = time.monotonic()
     s.send("n2", temp=40.0)
     wait_until(lambda: second.value("latido_alert_leader") == 1, SECONDS, "the second takes over")
     wait_until(lambda: ("Hot", "n2", "firing") in webhook.states(), SECONDS, "it notifies")
-    assert time.monotonic() - killed < 60
     s.send("n1", temp=10.0)
     wait_until(lambda: webhook.states().count(("Hot", "n1", "resolved")) == 1, SECONDS, "and resolves")
     second.terminate()
@@ -260,7 +261,7 @@ def test_without_redis_at_the_start(mosquitto, servers_folder, write_config, run
                  restore_timeout="2s")
         redis.stop()
         alert = s.start()
-        assert alert.logged("leading_without_redis")
+        alert.wait_log("leading_without_redis")
         s.send("n1", temp=40.0)
         wait_until(lambda: webhook.states() == [("Hot", "n1", "firing")], SECONDS, "it notifies all the same")
         redis.start()
@@ -274,7 +275,9 @@ def test_the_bus_away_is_nobodys_silence(site, mosquitto):
     alert = s.start()
     s.send("n1", temp=20.0, interval_ms=300)
     s.wait_state("NodeDown/n1", "firing")
-    s.send("n2", temp=20.0, interval_ms=5000)
+    heard = alert.value("latido_alert_events_total")
+    s.send("n2", temp=20.0, interval_ms=15_000)
+    alert.wait(lambda: alert.value("latido_alert_events_total") > heard, SECONDS, "it has heard n2")
     mosquitto.stop()
     alert.wait(lambda: not alert.ready(), SECONDS, "it knows")
     evaluated = alert.value("latido_alert_evaluations_total")

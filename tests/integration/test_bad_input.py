@@ -196,7 +196,7 @@ def test_duplicates_and_late_events(pipeline, client):
 
 def mosquitto_pub(broker, topic, payload):
     subprocess.run(["mosquitto_pub", "-h", "127.0.0.1", "-p", str(broker.port), "-q", "1", "-t", topic, "-m", payload],
-                   check=True, timeout=30)
+                   check=True, timeout=60)
 
 
 def latest(postgres, source):

@@ -32,8 +32,12 @@ def latido(*args, code=0, **more):
     return done.stdout, done.stderr
 
 
-def node_event(source, seq, second, busy=0.25, load=0.5, available=4e9, received=1000.0, free=3e9, base_ns=None):
-    """What an agent sends, `second` seconds after base_ns (10 s ago); busy: share of CPU time."""
+def node_event(source, seq, second, busy=0.25, load=0.5, available=4e9, received=1000.0, free=3e9, base_ns=None,
+               interval_ms=60_000):
+    """What an agent sends, `second` seconds after base_ns (10 s ago); busy: share of CPU time.
+
+    The interval is long enough that nobody is late before a slow machine has looked.
+    """
     shape = (family("node_cpu_seconds_total", ["cpu", "mode"], [("0", "idle"), ("0", "user")], COUNTER)
              + family("node_load1") + family("node_memory_MemTotal_bytes") + family("node_memory_MemAvailable_bytes")
              + family("node_network_receive_bytes_total", ["device"], [("eth0",), ("lo",)], COUNTER)
@@ -44,7 +48,7 @@ def node_event(source, seq, second, busy=0.25, load=0.5, available=4e9, received
     values = [100 + second * (1 - busy), 50 + second * busy, load, 8e9, available, second * received, second * 1e9,
               second * received / 2, second * 1e9, 10e9, free, free]
     base_ns = base_ns or time.time_ns() - 10 * 10**9
-    return event(source, seq, values, epoch=EPOCH, shape=shape, interval_ms=1000,
+    return event(source, seq, values, epoch=EPOCH, shape=shape, interval_ms=interval_ms,
                  time_ns=base_ns + int(second * 1e9))
 
 
@@ -344,7 +348,7 @@ def test_nodes_of_an_empty_and_a_missing_redis(redis, write_config):
 def test_states_by_age(fleet):
     now = time.time()
     for name, age in (("fresh", 0), ("late", 9), ("stale", 40)):
-        fleet.send(name, node_event(name, 1, 1))
+        fleet.send(name, node_event(name, 1, 1, interval_ms=1000))
     with fleet.db() as db:
         for name, age in (("fresh", 0), ("late", 9), ("stale", 40)):
             db.zadd("latido:seen", {name: int((now - age) * 1000)})

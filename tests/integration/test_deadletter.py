@@ -88,6 +88,7 @@ def test_list_show_replay(site):
     assert "does not say where it came from" in site.latido("replay", "-c", site.config(), "--all", code=1).stderr
     wait_until(lambda: kept(store) == 6, SECONDS, "two letters more")
     assert [row[0] for row in site.list()] == [f"0:{n}" for n in range(1, 7)]
+    wait_until(lambda: len(seen.messages) >= 4, SECONDS, "all three were sent")
     assert sorted(payload for _, payload in seen.messages[1:]) == sorted([b'{"value":12}', b"\x0a\xffjunk", wrong])
     store.terminate()
     seen.close()

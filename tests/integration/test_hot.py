@@ -116,6 +116,7 @@ def test_every_key(hot):
         assert fields[b"e"] == message["data"]
         assert struct.pack("<d", 12.25) in message["data"]
         assert db.exists("latido:shape:" + hot.hash()["_shape"])
+        hot.program.wait(lambda: db.zscore("latido:seen", "n") is not None, SECONDS, "it was seen")
         assert before <= db.zscore("latido:seen", "n") <= time.time() * 1000
         assert db.hget("latido:meta", "layout") == b"1"
         for key in db.keys("*"):
@@ -312,10 +313,11 @@ def test_many_sources_at_once(hot):
         hot.wait_seq(10, f"node{n}")
         assert list(hot.values(f"node{n}").values()) == ["10", str(n)]
     with hot.redis as db:
-        assert db.zcard("latido:seen") == 100
+        # Written last; and counted when Redis has answered.
+        hot.program.wait(lambda: db.zcard("latido:seen") == 100, SECONDS, "all were seen")
         assert all(db.xlen(f"latido:window:node{n}") == 10 for n in range(100))
-    text = hot.program.get("/metrics")[1]
-    assert "latido_hot_event_to_redis_seconds_count 1000" in text
+    hot.program.wait(lambda: "latido_hot_event_to_redis_seconds_count 1000\n" in hot.program.get("/metrics")[1], SECONDS,
+                     "all were counted")
 
 
 @pytest.mark.parametrize("change, said", [
@@ -365,7 +367,7 @@ def test_second_signal_leaves_at_once(make_hot, redis):
         hot.program.signal(signal.SIGTERM)
         hot.program.wait_log("draining")
         hot.program.signal(signal.SIGTERM)
-        assert hot.program.wait_exit(30) == 3
+        assert hot.program.wait_exit() == 3
     finally:
         redis.resume()
 

@@ -38,9 +38,9 @@ def now_ms():
 def test_fleet_row_has_every_figure(start, feeder):
     live = start()
     for n in range(1, 4):
-        feeder.node("worker1", n, load=1.5, time_ms=now_ms() - 3000 + n * 1000)
+        feeder.node("worker1", n, load=1.5, time_ms=now_ms() - 3000 + n * 1000, interval_ms=60_000)
     node = live.wait_node("worker1", lambda n: n["seq"] == 3)
-    assert (node["kind"], node["state"], node["interval_ms"], node["epoch"]) == ("node", "live", 1000, EPOCH)
+    assert (node["kind"], node["state"], node["interval_ms"], node["epoch"]) == ("node", "live", 60_000, EPOCH)
     assert node["labels"] == {"os": 'Debian GNU/Linux 12 "bookworm"', "release": "6.1.0", "machine": "x86_64"}
     assert (node["boot_time_s"], node["cpus"], node["memory_bytes"], node["main"]) == (1.7e9, 1, 8e9, None)
     fleet = live.json("/api/v1/nodes?spark=all")
@@ -298,12 +298,12 @@ def test_window_in_columns(start, feeder):
 
 def test_states_change_without_events(start, feeder):
     live = start()
-    feeder.node("n", 1, time_ms=now_ms() - 3500)
+    feeder.node("n", 1, time_ms=now_ms() - 47_000, interval_ms=20_000)  # late after 50 s, stale after 100
     feeder.node("dead", 1, time_ms=now_ms() - 600_000)
     live.wait_node("dead", lambda node: node["state"] == "stale")
     with live.stream() as stream:
         stream.wait_event("source", lambda d: any(s["source"] == "n" and s["state"] == "late" for s in d))
-        feeder.node("n", 2)
+        feeder.node("n", 2, interval_ms=20_000)
         stream.wait(lambda: [s["state"] for d in stream.of("source") for s in d if s["source"] == "n"][-1] == "live",
                     "alive again")
 

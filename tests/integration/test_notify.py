@@ -6,7 +6,6 @@ import hmac
 import http.server
 import json
 import os
-import socket
 import subprocess
 import threading
 import time
@@ -240,9 +239,7 @@ def test_retry_after(receiver, tool):
 
 
 def test_down_at_start_and_logged_once(tool):
-    with socket.socket() as s:
-        s.bind((servers.HOST, 0))
-        port = s.getsockname()[1]
+    port = servers.free_port()
     t = tool("webhook", f"http://{servers.HOST}:{port}/")
     t.say("post a {}")
     wait_until(lambda: t.metric("latido_notify_failed_total") >= 3, SECONDS, "failing")

@@ -25,11 +25,11 @@ def gone(pids):
 
 def test_mosquitto_keeps_a_session_over_sigkill(mosquitto):
     subscribe = ["mosquitto_sub", "-p", str(mosquitto.port), "-t", "t", "-q", "1", "-i", "sub", "-c"]
-    subprocess.run([*subscribe, "-E"], check=True, timeout=30)
+    subprocess.run([*subscribe, "-E"], check=True, timeout=60)
     publish = ["mosquitto_pub", "-p", str(mosquitto.port), "-t", "t", "-q", "1", "-m"]
-    subprocess.run([*publish, "kept"], check=True, timeout=30)
+    subprocess.run([*publish, "kept"], check=True, timeout=60)
     data = os.path.join(mosquitto.data, "mosquitto.db")
-    servers.wait_until(lambda: os.path.exists(data) and b"kept" in open(data, "rb").read(), 30, "autosave")
+    servers.wait_until(lambda: os.path.exists(data) and b"kept" in open(data, "rb").read(), 60, "autosave")
     port = mosquitto.port
     mosquitto.kill()
     mosquitto.restart()
@@ -37,7 +37,7 @@ def test_mosquitto_keeps_a_session_over_sigkill(mosquitto):
     out = subprocess.run([*subscribe, "-C", "1", "-W", "30"], check=True, timeout=60, stdout=subprocess.PIPE)
     assert out.stdout == b"kept\n"
     mosquitto.restart(empty=True)
-    subprocess.run([*publish, "new"], check=True, timeout=30)
+    subprocess.run([*publish, "new"], check=True, timeout=60)
     out = subprocess.run([*subscribe, "-C", "1", "-W", "1"], check=False, timeout=60, stdout=subprocess.PIPE)
     assert out.stdout == b"", "an empty restart forgets the session"
 
@@ -50,7 +50,7 @@ def test_mosquitto_tls_and_passwords(servers_folder):
             return subprocess.run(
                 ["mosquitto_pub", "-h", "localhost", "-p", str(broker.tls_port), "-u", "node", "-P", password,
                  "--cafile", c["ca"], "--cert", c[cert], "--key", c[key], "-t", "t", "-m", "x", "-q", "1"],
-                check=False, timeout=30, stderr=subprocess.DEVNULL).returncode
+                check=False, timeout=60, stderr=subprocess.DEVNULL).returncode
 
         assert publish("client_cert", "client_key", "secret") == 0
         assert publish("client_cert", "client_key", "wrong") != 0
@@ -180,8 +180,8 @@ def test_nothing_outlives_its_starter(signum):
     segment = guard.segment_of(os.path.join(data, "postmaster.pid"))
     assert segment is not None
     child.send_signal(getattr(signal, "SIG" + signum))
-    child.wait(30)
-    servers.wait_until(lambda: gone(pids) and not os.path.exists(folder) and not os.path.exists(data), 30,
+    child.wait(60)
+    servers.wait_until(lambda: gone(pids) and not os.path.exists(folder) and not os.path.exists(data), 60,
                        "processes and folders gone")
     with open("/proc/sysvipc/shm", encoding="ascii") as f:
         assert all(int(line.split()[1]) != segment for line in f.readlines()[1:])

@@ -36,9 +36,9 @@ def test_simple_run_and_dead_letters(site):
     site.wait_stored(4000)
     site.check(20, 200)
     # The poison records are behind the position too.
-    servers.wait_until(lambda: site.positions() == 4000 + 4000 // 499, 30, "all of the log is done")
+    servers.wait_until(lambda: site.positions() == 4000 + 4000 // 499, 120, "all of the log is done")
     assert store.metrics().value("latido_consumer_rejected_total", reason="decode") == 4000 // 499
-    servers.wait_until(lambda: store.metrics().value("latido_bus_lag_messages") == 0, 30, "no lag")
+    servers.wait_until(lambda: store.metrics().value("latido_bus_lag_messages") == 0, 120, "no lag")
     store.terminate()
     deadletters(site)
 
@@ -63,9 +63,9 @@ def deadletters(site):
     before = site.positions()
     assert "1 message sent again" in latido("replay", rows[0][0]).stderr
     store = site.store("after")
-    servers.wait_until(lambda: site.positions() == before + 1, 30, "the replayed one is refused again")
-    assert len(latido("list").stdout.splitlines()) == 9
+    servers.wait_until(lambda: site.positions() == before + 1, 120, "the replayed one is refused again")
     store.terminate()
+    assert len(latido("list").stdout.splitlines()) == 9
 
 
 @pytest.mark.parametrize("rebalance", ["cooperative", "eager"])
@@ -87,7 +87,7 @@ def test_once_each_under_kills(site, rebalance):
     finish(load)
     site.wait_stored(sources * events)
     site.check(sources, events)
-    servers.wait_until(lambda: site.positions() == sources * events, 30, "the positions are at the end")
+    servers.wait_until(lambda: site.positions() == sources * events, 120, "the positions are at the end")
 
 
 @pytest.mark.parametrize("rebalance", ["cooperative", "eager"])
@@ -216,7 +216,7 @@ def test_agent_to_postgres(site, run_program):
     site.check(1, last)
     assert site.postgres.sql("SELECT DISTINCT epoch FROM epoch") == [(drained["epoch"],)]
     # Nothing else went into the log, and nothing was refused on the way.
-    servers.wait_until(lambda: site.positions() == last, 30, "the position is behind the last event")
+    servers.wait_until(lambda: site.positions() == last, 120, "the position is behind the last event")
     assert not agent.logged("status_refused") and not agent.logged("event_refused")
     assert store.metrics().value("latido_consumer_rejected_total") == 0
     store.terminate()
@@ -313,7 +313,7 @@ def test_retention_deleted_the_position(site):
     store.wait_ready()
     finish(site.load(1, 300))
     site.wait_stored(300)
-    servers.wait_until(lambda: site.positions() == 300, 30, "the position")
+    servers.wait_until(lambda: site.positions() == 300, 120, "the position")
     store.terminate()
     finish(site.load(1, 500, epoch=EPOCH + 1))
     # What retention would do: offsets below 600 are deleted while the store is away.
@@ -328,7 +328,7 @@ def test_retention_deleted_the_position(site):
                            capture_output=True, check=True, timeout=60).stdout
     assert json.loads(shown)["detail"] == {"topic": "latido.metrics", "partition": 0, "next": 600}
     assert store.metrics().value("latido_bus_gap_messages_total") == 300
-    servers.wait_until(lambda: site.positions() == 800, 30, "the end")
+    servers.wait_until(lambda: site.positions() == 800, 120, "the end")
     assert site.stored() == 500
     store.terminate()
     # Once only, also when it reads on from there again.

@@ -15,6 +15,7 @@
 
 #define PAIRS_MAX   64
 #define CHUNK_BYTES 65536
+#define BIND_TRIES  6000
 
 /* One direction of one connection. */
 struct flow {
@@ -46,6 +47,17 @@ static void die(const char *what)
 	abort();
 }
 
+/* Whoever has the port for a moment, as the source of a connection, gives it back: the keeper has it. */
+static bool bind_patiently(int fd, const struct sockaddr_in *a)
+{
+	for (int i = 0; bind(fd, (const struct sockaddr *)a, sizeof(*a)) < 0; i++) {
+		if (errno != EADDRINUSE || i == BIND_TRIES)
+			return false;
+		poll(NULL, 0, 10);
+	}
+	return true;
+}
+
 static int bind_to(int port)
 {
 	struct sockaddr_in a = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
@@ -53,7 +65,7 @@ static int bind_to(int port)
 
 	a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
 	if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) < 0 ||
-		bind(fd, (struct sockaddr *)&a, sizeof(a)) < 0)
+		!bind_patiently(fd, &a))
 		die("relay: bind");
 	return fd;
 }
@@ -207,7 +219,7 @@ static void *relay_main(void *arg)
 		}
 		if (poll(p, sizeof(p) / sizeof(p[0]), -1) < 0 && errno != EINTR)
 			die("relay: poll");
-		if (p[0].revents && read(r->wake[0], drain, sizeof(drain)) < 0)
+		if (p[0].revents && read(r->wake[0], drain, sizeof(drain)) < 0 && errno != EINTR)
 			die("relay: read");
 		if (p[1].revents)
 			accept_one(r);

@@ -23,7 +23,7 @@
  */
 
 #define SEEN_MAX   8192
-#define DEADLINE_S 20
+#define DEADLINE_S 60
 
 static struct {
 	pthread_mutex_t mutex;
