@@ -18,12 +18,12 @@ static const struct asset *find(const char *path)
 	return NULL;
 }
 
-bool assets_serve(struct http_req *req, const char *path)
+bool assets_serve(struct http_req *req, const char *path, const char *more)
 {
 	const struct asset *a = find(path);
 	const char *accept = http_header(&req->head, "accept-encoding"), *coding = "";
 	const char *data, *end;
-	char etag[48], headers[160];
+	char etag[48], headers[512];
 	struct http_reply r = {.status = 200, .borrowed = true};
 
 	if (!a)
@@ -40,8 +40,8 @@ bool assets_serve(struct http_req *req, const char *path)
 		coding = "gzip";
 	}
 	snprintf(etag, sizeof(etag), "\"%s%s%s\"", a->hash, *coding ? "-" : "", coding);
-	snprintf(headers, sizeof(headers), "ETag: %s\r\n%s%s%s", etag,
-		*coding ? "Content-Encoding: " : "", coding, *coding ? "\r\n" : "");
+	snprintf(headers, sizeof(headers), "ETag: %s\r\n%s%s%s%s", etag,
+		*coding ? "Content-Encoding: " : "", coding, *coding ? "\r\n" : "", more);
 	r.type = a->type;
 	r.headers = headers;
 	r.cache = a->fixed ? FOR_EVER : "no-cache";

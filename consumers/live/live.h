@@ -89,8 +89,11 @@ void pipeline_free(struct live *l);
 void facts_start(struct live *l);
 
 /* assets.c */
-/** assets_serve() - a file of the page. Return: false: there is no such file. */
-bool assets_serve(struct http_req *req, const char *path);
+/**
+ * assets_serve() - a file of the page. Return: false: there is no such file.
+ * @more: further header lines with CRLF, or "".
+ */
+bool assets_serve(struct http_req *req, const char *path, const char *more);
 
 /* tls.c */
 /** tls_load() - certificate and key; NULL with @err. */

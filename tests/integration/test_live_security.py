@@ -91,6 +91,21 @@ def test_login_logout(start):
     assert live.get("/api/v1/nodes", Cookie=value).status == 401
 
 
+def test_first_answers_come_with_the_page(start):
+    """The page's first questions are preloaded beside its files; without a session that would only be refused."""
+    live = start()
+    assert live.get("/").headers["Link"] is None and live.get("/n/worker1").headers["Link"] is None
+    cookie = live.cookie()
+    for path in ("/", "/index.html", "/n/worker1"):
+        answer = live.get(path, Cookie=cookie)
+        assert answer.status == 200 and "text/html" in answer.headers["Content-Type"]
+        paths = re.findall(r"<([^>]*)>; rel=preload; as=fetch; crossorigin", answer.headers["Link"])
+        assert "/api/v1/nodes?spark=all" in paths and all(live.get(p, Cookie=cookie).status == 200 for p in paths)
+    etag = live.get("/", Cookie=cookie).headers["ETag"]
+    again = live.get("/", Cookie=cookie, **{"If-None-Match": etag})
+    assert again.status == 304 and again.headers["Link"]
+
+
 def test_wrong_login(start):
     live = start()
     for user, password in ((USER, "wrong password"), (USER, ""), (USER, PASSWORD + " "), ("nobody", PASSWORD),
