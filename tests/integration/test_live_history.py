@@ -328,6 +328,18 @@ SHAPES = [
     ("GET", "/api/v1/label/none/values", {"start": "$S", "end": "$E"}),
     ("GET", "/api/v1/query_exemplars", {"query": "node_load1", "start": "$S", "end": "$E"}),
     ("GET", "/api/v1/rules", {}),
+    # newer versions: limits, time-outs, and what dashboards such as Node Exporter Full ask
+    ("GET", "/api/v1/label/__name__/values", {"start": "$S", "end": "$E", "limit": "40000"}),
+    ("GET", "/api/v1/label/instance/values", {"match[]": '{__name__="node_load1",job="node"}', "start": "$S", "end": "$E",
+                                              "limit": "40000"}),
+    ("POST", "/api/v1/labels", {"start": "$S", "end": "$E", "match[]": '{__name__="node_cpu_seconds_total"}', "limit": "40000"}),
+    ("GET", "/api/v1/series", {"match[]": 'node_load1{instance=~"n.*"}', "start": "$S", "end": "$E", "limit": "40000"}),
+    ("POST", "/api/v1/query_range", {"query": 'avg by (instance) (rate(node_cpu_seconds_total{mode!="idle",job=~"node"}[1m0s]))',
+                                     "start": "$S.000", "end": "$E.000", "step": "15", "timeout": "30s"}),
+    ("POST", "/api/v1/query", {"query": "count(count(node_cpu_seconds_total) by (cpu))", "time": "$E.000"}),
+    ("POST", "/api/v1/query", {"query": "topk(1, node_load1)", "time": "$E"}),
+    ("POST", "/api/v1/query_range", {"query": 'max_over_time(node_load1{instance="n2"}[5m])', "start": "$S", "end": "$E",
+                                     "step": "1m"}),
     # what is wrong
     ("GET", "/api/v1/query", {"query": ""}),
     ("GET", "/api/v1/query", {"query": "node_load1{"}),
