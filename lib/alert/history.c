@@ -23,8 +23,9 @@ static const char insert_sql[] =
 	"annotations, rule) "
 	"SELECT j->>'fingerprint', (j->>'activeAt')::timestamptz, $2::text, $3::timestamptz, "
 	"$4::float8, j->'labels'->>'alertname', j->'labels'->>'instance', j->'labels', "
-	"j->'annotations', coalesce(j->'rule', '{}') FROM (SELECT convert_from($1::bytea, "
-	"'UTF8')::jsonb AS j) x "
+	"j->'annotations', coalesce(j->'rule', '{}') || jsonb_strip_nulls(jsonb_build_object("
+	"'expr', j->'expr', 'for', j->'for')) "
+	"FROM (SELECT convert_from($1::bytea, 'UTF8')::jsonb AS j) x "
 	"ON CONFLICT DO NOTHING";
 static const char clean_sql[] =
 	"DELETE FROM alert_event WHERE at < now() - $1::int8 * interval '1 millisecond'";

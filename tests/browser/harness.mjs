@@ -85,6 +85,10 @@ export async function person(browser, stack, options = {}) {
 	context.setDefaultTimeout(DEADLINE);
 	context.problems = [];
 	context.on("weberror", (e) => context.problems.push(String(e.error().stack)));
+	// It works without the internet: nothing is asked of anybody else.
+	context.on("request", (r) => {
+		if (new URL(r.url()).origin !== stack.url) context.problems.push(`asked for ${r.url()}`);
+	});
 	context.on("console", (m) => {
 		if (m.type() === "error" && !/Failed to load resource|net::ERR/.test(m.text()))
 			context.problems.push(m.text());

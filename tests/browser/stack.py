@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: MIT
 """The whole pipeline for the browser tests, driven by lines of JSON.
 
-Private Mosquitto, Redis and PostgreSQL, latido-store, latido-hot, an agent of this machine, and
-latido-live behind a login. Each line on standard input is a command, each line on standard output
+Private Mosquitto, Redis and PostgreSQL, latido-store, latido-hot, latido-alert (with RULES, about
+sources that only tests publish), an agent of this machine, and latido-live behind a login. Each line on standard input is a command, each line on standard output
 its answer; the end of input stops everything.
 
     {"do": "publish", "topic": "...", "payload": {...}}    by MQTT, as any device would
@@ -12,6 +12,7 @@ its answer; the end of input stops everything.
     {"do": "sql", "text": "..."}                           rows as texts
     {"do": "stop" | "start" | "kill", "what": "live" | "redis" | "postgres" | "agent" | ...}
     {"do": "simulate", "sources": 50}                      latido-load beside the agent
+    {"do": "share", "name": "wall"}                        a share link of latido-live
     {"do": "log", "what": "live"}                          end of a program's log
 
 Programs come from LATIDO_BIN (default build/release/bin), latido-live from LATIDO_LIVE_BIN where that
@@ -37,6 +38,24 @@ LIVE_BIN = os.path.abspath(os.environ.get("LATIDO_LIVE_BIN") or BIN)
 USER, PASSWORD = "ana", "correct horse battery"
 AGENT = "this-machine"
 
+# An hour is never over: PENDING stays what it is. Five minutes ago counts as now (Prometheus's own rule).
+RULES = """
+groups:
+  - name: browser
+    interval: 500ms
+    rules:
+      - alert: LoadTooHigh
+        expr: node_load1{instance=~"loaded.*"} > 4
+        for: 1s
+        labels: {severity: critical}
+        annotations: {summary: "The load of {{ $labels.instance }} is {{ $value }}"}
+      - alert: LoadIsHigh
+        expr: node_load1{instance=~"loaded.*"} > 2
+        for: 1h
+        labels: {severity: warning}
+        annotations: {summary: "The load of {{ $labels.instance }} could get too high"}
+"""
+
 
 class Stack:
     def __init__(self, folder):
@@ -52,12 +71,13 @@ class Stack:
         for server in (self.broker, self.redis, self.postgres):
             server.start()
         sections = {
-            "bus": {"url": self.broker.url},
+            "bus": {"url": self.broker.url, "self_interval": "1s"},
             "redis": {"url": self.redis.url, "timeout": "5s"},
             "postgres": {"dsn": self.postgres.dsn, "timeout": "5s"},
             "agent": {"source": AGENT, "admin": ""},
             "store": {"admin": "127.0.0.1:0"},
             "hot": {"admin": "127.0.0.1:0"},
+            "alert": {"admin": "127.0.0.1:0", "rules": [f"{self.folder}/rules.yaml"]},
             "live": {
                 "admin": "", "listen": f"127.0.0.1:{self.port}", "title": "Latido", "query_timeout": "15s",
                 "users_file": f"{self.folder}/users", "sessions_file": f"{self.folder}/sessions",
@@ -67,19 +87,26 @@ class Stack:
         self.config = f"{self.folder}/latido.yaml"
         with open(self.config, "w", encoding="utf-8") as f:
             f.write(yaml_config(sections))
-        run = subprocess.run([f"{LIVE_BIN}/latido-live", "--config", self.config, "--add-user", USER],
-                             input=PASSWORD + "\n", capture_output=True, text=True, check=False)
-        if run.returncode:
-            raise servers.ServerError(f"latido-live --add-user: {run.stderr}")
-        for name in ("store", "hot", "agent", "live"):
+        self.live("--add-user", USER, text=PASSWORD + "\n")
+        with open(f"{self.folder}/rules.yaml", "w", encoding="utf-8") as f:
+            f.write(RULES)
+        for name in ("store", "hot", "alert", "agent", "live"):
             folder = LIVE_BIN if name == "live" else BIN
             self.programs[name] = Program(folder, f"latido-{name}", self.folder, self.config).start()
         self.programs["live"].wait_log("listening")
         # What is published from now on finds its subscribers.
-        for name in ("store", "hot"):
+        for name in ("store", "hot", "alert"):
             self.programs[name].wait_ready()
         self.client = Client(self.broker)
         return {"url": f"http://127.0.0.1:{self.port}", "user": USER, "password": PASSWORD, "agent": AGENT}
+
+    def live(self, *args, text=None):
+        """latido-live as a command; what it prints."""
+        run = subprocess.run([f"{LIVE_BIN}/latido-live", "--config", self.config, *args],
+                             input=text, capture_output=True, text=True, check=False)
+        if run.returncode:
+            raise servers.ServerError(f"latido-live {args}: {run.stderr}")
+        return run.stdout
 
     def find(self, what):
         if what in self.programs:
@@ -107,6 +134,8 @@ class Stack:
                     "--prefix", "node"]
             self.programs["load"] = Program(BIN, "latido-load", self.folder, args=["-c", self.config, *args]).start()
             return None
+        if do == "share":
+            return self.live("--add-share", c["name"])
         if do == "log":
             return self.find(c["what"]).log_tail()
         target = self.find(c["what"])
@@ -130,7 +159,7 @@ class Stack:
         clean = True
         if self.client:
             self.client.close()
-        for name in ("load", "agent", "live", "hot", "store"):
+        for name in ("load", "agent", "live", "alert", "hot", "store"):
             program = self.programs.get(name)
             if program and program.running():
                 code = program.terminate()

@@ -7,7 +7,7 @@ import { dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { brotliCompressSync, constants } from "node:zlib";
 import { gzipAsync } from "@gfx/zopfli";
-import { build } from "esbuild";
+import { build, transformSync } from "esbuild";
 import { minify } from "terser";
 
 const here = dirname(fileURLToPath(import.meta.url));
@@ -121,12 +121,22 @@ const lean = {
 				"",
 			);
 			s = must(s, /^\tself\.(redraw|setCursor) = \([\s\S]*?\n\t\};/gm, "");
+			s = must(s, /\blegend\.show\b/g, "false");
+			s = must(s, /\blegend\.live\b/g, "true");
+			s = must(s, /\bsetLegend\(\);/g, "shouldSetLegend = false;");
+			// Times are drawn as they are, in one colour; no axis is turned.
+			s = must(s, /\bxScaleDistr == \d/g, "false");
+			s = must(s, /\b(stroke|fill)Path instanceof Map\b/g, "false");
+			s = must(s, /^\s*const angle = 0;$/m, "");
+			s = must(s, /\bangle ([<>]) 0/g, "false");
+			s = must(s, /\bangle\b(?! )|\bangle \|\|/g, (m) => (m === "angle" ? "0" : ""));
+			s = must(s, /new Intl\.NumberFormat\(/, "/* @__PURE__ */ $&");
 			return { contents: s, loader: "js" };
 		});
 	},
 };
 
-/** Texts by number instead of by name, where the name is written out. */
+/** Texts by number instead of by name, where the name is written out; each table is one string. */
 const texts = {
 	name: "short names of texts",
 	setup(b) {
@@ -134,15 +144,29 @@ const texts = {
 		const keys = [...table.matchAll(/^\t"([\w.]+)":/gm)].map((m) => m[1]);
 		// Those whose end is put together at run time keep their names.
 		const kept = /^(state|alert|load|pressure|range|nav|col)\./;
-		const short = new Map(keys.filter((k) => !kept.test(k)).map((k, i) => [k, i.toString(36)]));
-		b.onLoad({ filter: /src\/.*\.tsx?$/ }, ({ path }) => ({
-			contents: readFileSync(path, "utf8").replace(/"([a-z][\w.]+)"/g, (all, k) =>
-				short.has(k) ? `"${short.get(k)}"` : all,
-			),
-			loader: path.endsWith("x") ? "tsx" : "ts",
-		}));
+		const short = new Map(keys.filter((k) => !kept.test(k)).map((k, i) => [k, i]));
+		b.onLoad({ filter: /src\/.*\.tsx?$/ }, ({ path }) => {
+			const source = readFileSync(path, "utf8");
+			const language = /core\/(en|es)\.ts$/.exec(path)?.[1];
+			if (language) return { contents: oneString(source, language, short), loader: "js" };
+			const contents = source.replace(/"([a-z][\w.]+)"/g, (all, k) => short.get(k) ?? all);
+			return { contents, loader: path.endsWith("x") ? "tsx" : "ts" };
+		});
 	},
 };
+
+/** A table of texts as text of a module: those with numbers as one string, in their order. */
+function oneString(source, language, short) {
+	const plain = transformSync(source, { loader: "ts", format: "cjs" }).code;
+	const module = { exports: {} };
+	new Function("module", plain)(module);
+	const table = module.exports[language];
+	const numbered = [...short.keys()].map((k) => table[k]);
+	if (numbered.some((s) => s.includes("\n")))
+		throw new Error(`build.mjs: ${language}: a line break`);
+	const named = Object.entries(table).filter(([k]) => !short.has(k));
+	return `export const ${language} = {...${JSON.stringify(numbered.join("\n"))}.split("\\n"), ...${JSON.stringify(Object.fromEntries(named))}}`;
+}
 
 const common = {
 	absWorkingDir: here,

@@ -7,10 +7,11 @@ import { route } from "./nav";
 import { boot, firing, needLogin, receive, session } from "./store";
 import { AlertsView, AlertView } from "./ui/alerts";
 import { Dialogs } from "./ui/dialogs";
-import { FiringList, Fleet } from "./ui/fleet";
+import { Fleet } from "./ui/fleet";
 import { Announcer, Banner, Header } from "./ui/header";
 import { Login } from "./ui/login";
 import { NodeView } from "./ui/node";
+import { Notices } from "./ui/notices";
 import { PipelineView } from "./ui/pipeline";
 import "./keys";
 import "./style.css";
@@ -22,12 +23,7 @@ function View() {
 	const { view, id } = route.value;
 	switch (view) {
 		case "fleet":
-			return (
-				<>
-					<FiringList />
-					<Fleet />
-				</>
-			);
+			return <Fleet />;
 		case "devices":
 			return <Fleet only="device" />;
 		case "node":
@@ -60,7 +56,14 @@ function App() {
 			<Header />
 			<Banner />
 			<Announcer />
-			<main id="main">{session.value && <View />}</main>
+			<main id="main">
+				{session.value && (
+					<>
+						<Notices />
+						<View />
+					</>
+				)}
+			</main>
 			<Dialogs />
 		</>
 	);

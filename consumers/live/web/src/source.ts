@@ -94,16 +94,16 @@ export class Source {
 				this.take(s.stream, s.shape, series, s.time_ms, Float64Array.from(s.values, num));
 			}
 			this.detail.value = d;
+			this.missing.value = false;
 			this.error.value = "";
 			this.shapeRev.value++;
 			this.rev.value++;
 		} catch (e) {
 			if (this.abort.signal.aborted) return;
+			// It may come yet.
 			if (e instanceof ApiError && e.status === 404) this.missing.value = true;
-			else {
-				this.error.value = e instanceof Error ? e.message : String(e);
-				setTimeout(() => !this.abort.signal.aborted && this.load(), 3000);
-			}
+			else this.error.value = e instanceof Error ? e.message : String(e);
+			setTimeout(() => !this.abort.signal.aborted && this.load(), 3000);
 		}
 	}
 

@@ -122,6 +122,7 @@ export function draw(f: () => void): void {
 let columns: readonly string[] = COLUMNS;
 let sparkPoints = 60;
 let sparkStep = 5000;
+let drawnStep = 0;
 /** A row that the server no longer names goes when it was silent for so long. */
 const FORGET_MS = 3_600_000;
 let loading: Promise<void> | null = null;
@@ -272,7 +273,8 @@ export function watch(source: string, f: NodeListener, resync: () => void): () =
 	};
 }
 
-let booted = 0;
+/** The stream has spoken before. */
+let met = false;
 let again: ReturnType<typeof setTimeout> | undefined;
 const AGAIN_MS = 2500;
 let counted = 0;
@@ -283,12 +285,13 @@ export function receive(m: FeedMessage): void {
 			connection.value = "live";
 			reconnects.value = m.reconnects;
 			learnClock(m.time_ms, Date.now());
-			if (m.resumed) break;
 			// The first one comes beside the first answer, which has everything.
-			if (Date.now() - booted > 2000) {
+			if (met && !m.resumed) {
 				loadFleet();
 				for (const f of resyncs) f();
 			}
+			met = true;
+			if (m.resumed) break;
 			// A server that has just started may have answered while it was still reading.
 			clearTimeout(again);
 			again = setTimeout(loadFleet, AGAIN_MS);
@@ -300,9 +303,10 @@ export function receive(m: FeedMessage): void {
 			askLogin();
 			break;
 		case "status": {
-			const back = status.value?.redis.state === "down" && m.redis.state === "ok" ? "redis" : "";
+			// Down, or a server that has just started and was still reading what there is.
+			const was = status.value?.redis.state ?? "ok";
 			status.value = { redis: m.redis, postgres: m.postgres };
-			if (back) {
+			if (was !== "ok" && m.redis.state === "ok") {
 				loadFleet();
 				for (const f of resyncs) f();
 			}
@@ -398,7 +402,6 @@ export async function logOut(): Promise<void> {
 
 /** Loads everything that needs a session. */
 async function enter(): Promise<void> {
-	booted = Date.now();
 	link?.start();
 	watchAll();
 	const [c] = await Promise.allSettled([api.config(), loadFleet()]);
@@ -415,6 +418,11 @@ export function speak(language: "en" | "es", locale: string = language): void {
 	fleetRev.value++;
 }
 
+/** An answer that is no; without any answer one tries again. */
+function refused(e: ApiError): void {
+	if (!e.status) throw e;
+}
+
 export async function boot(l: Link): Promise<void> {
 	link = l;
 	setLoginHandler(askLogin);
@@ -427,7 +435,12 @@ export async function boot(l: Link): Promise<void> {
 		events.value += counted;
 		counted = 0;
 		let changed = false;
+		// Rows move on also when nothing comes.
+		const step = Math.floor(now.value / sparkStep);
+		const moved = step !== drawnStep;
+		drawnStep = step;
 		for (const r of rows.values()) {
+			if (moved) dirty.add(r);
 			const state = r.ageState(now.value);
 			if (state !== r.state) {
 				r.state = state;
@@ -435,14 +448,16 @@ export async function boot(l: Link): Promise<void> {
 				changed = true;
 			}
 		}
-		if (changed) {
-			fleetRev.value++;
-			schedule();
-		}
+		if (changed) fleetRev.value++;
+		if (changed || moved) schedule();
 	}, 1000);
+	// The token of a share link; once it was tried it is of no more use in the address.
+	const token = /^#share=([\w-]+)$/.exec(location.hash)?.[1];
 	for (let wait = 300; ; wait = Math.min(2 * wait, 5000)) {
 		try {
-			const s = await api.session();
+			const shared = token && (await api.share(token).catch(refused));
+			if (token) history.replaceState(null, "", location.pathname + location.search);
+			const s = shared || (await api.session());
 			session.value = s;
 			if (s.auth === "none" || s.user !== null) await enter();
 			return;

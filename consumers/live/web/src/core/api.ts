@@ -9,6 +9,8 @@ export type Num = number | null | "+Inf" | "-Inf";
 export interface Session {
 	auth: "password" | "none";
 	user: string | null;
+	/** Of a share link. */
+	read_only?: boolean;
 	expires_ms?: number;
 	title: string;
 }
@@ -109,11 +111,10 @@ export interface Alert {
 	startsAt?: string | number;
 	endsAt?: string | number;
 	value?: number | string | null;
-	generatorURL?: string;
-	rule?: string | Record<string, unknown>;
+	rule?: Record<string, unknown>;
 	source?: string;
 	expr?: string;
-	for?: number | string;
+	for?: number;
 	[more: string]: unknown;
 }
 
@@ -151,6 +152,63 @@ export interface Status {
 	skipped_total: number;
 	cut_total?: number;
 	last_event_ms?: number | null;
+}
+
+/** One source at an instant of the past: newest event first, each with what no newer one has. */
+export interface NodeAt {
+	time_ms: number;
+	events: { time_ms: number; series: ShapeSeries[]; values: Num[] }[];
+}
+
+export type Figure = number | null;
+
+/** What a part of the pipeline says of itself. */
+export interface Part {
+	source: string;
+	part: string;
+	host: string;
+	state: State;
+	seen_ms: number;
+	events_per_s: Figure;
+	rejected_per_s: Figure;
+	dropped_per_s: Figure;
+	retries_per_s: Figure;
+	waiting_events: Figure;
+	queue_bytes: Figure;
+	lag_messages: Figure;
+}
+
+export interface Pipeline {
+	server_ms: number;
+	live: Record<
+		"clients" | "clients_lagging" | "events_per_s" | "lost_per_s" | "skipped_per_s",
+		number
+	> & {
+		last_event_ms: Figure;
+	};
+	redis: Dependency &
+		Record<
+			| "ping_ms"
+			| "used_memory_bytes"
+			| "max_memory_bytes"
+			| "evicted_total"
+			| "connected_clients"
+			| "commands_per_s",
+			Figure
+		>;
+	postgres: Dependency &
+		Record<
+			| "ping_ms"
+			| "database_bytes"
+			| "connections"
+			| "commits_per_s"
+			| "newest_ms"
+			| "missing_events"
+			| "gap_events",
+			Figure
+		>;
+	sources: Record<State, number>;
+	parts: Part[];
 }
 
 /** JSON has no NaN and no infinities. */
@@ -200,7 +258,7 @@ async function call<T>(path: string, init?: RequestInit): Promise<T> {
 	} catch {
 		// not JSON: a proxy's page; the status says enough
 	}
-	if (response.status === 401 && !path.endsWith("/login")) onLogin();
+	if (response.status === 401 && !/\/(login|share)$/.test(path)) onLogin();
 	throw new ApiError(response.status, message, after);
 }
 
@@ -230,12 +288,19 @@ export interface SeriesQuery {
 export const api = {
 	session: () => call<Session>("/api/v1/session"),
 	login: (user: string, password: string) => post<Session>("/api/v1/login", { user, password }),
+	share: (token: string) => post<Session>("/api/v1/share", { token }),
 	logout: () => post<Session>("/api/v1/logout", {}),
 	config: () => call<Config>("/api/v1/config"),
 	status: () => call<Status>("/api/v1/status"),
+	pipeline: () => call<Pipeline>("/api/v1/pipeline"),
 	nodes: () => call<Fleet>("/api/v1/nodes?spark=all"),
 	node: (source: string, signal?: AbortSignal) =>
 		call<NodeDetail>(`/api/v1/nodes/${encodeURIComponent(source)}`, signal ? { signal } : {}),
+	at: (source: string, names: readonly string[], time: number) => {
+		const q = new URLSearchParams({ time: seconds(time) });
+		for (const n of names) q.append("name", n);
+		return call<NodeAt>(`/api/v1/nodes/${encodeURIComponent(source)}/at?${q}`);
+	},
 	window: (source: string, names: readonly string[], since: number, signal?: AbortSignal) => {
 		const q = new URLSearchParams({ since: seconds(since) });
 		for (const n of names) q.append("name", n);

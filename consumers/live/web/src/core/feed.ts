@@ -218,7 +218,7 @@ export class Feed {
 		}
 		switch (e.event) {
 			case "hello": {
-				const h = data as { id?: string; resumed: boolean; time_ms: number };
+				const h = data as { id?: string; resumed: boolean; gaps?: string[]; time_ms: number };
 				if (h.id && !e.id) this.lastId = h.id;
 				if (this.downSince && this.greeted) this.reconnects++;
 				this.downSince = 0;
@@ -231,7 +231,9 @@ export class Feed {
 					reconnects: this.reconnects,
 				} as const;
 				this.up = up;
-				this.send({ ...up, resumed: h.resumed });
+				// Events of what was watched before may be missing all the same.
+				const gaps = h.gaps?.some((s) => this.heard.has(s));
+				this.send({ ...up, resumed: h.resumed && !gaps });
 				break;
 			}
 			case "status":

@@ -53,6 +53,14 @@ export class Spark {
 	}
 }
 
+/** Steps in which nothing came are a node that is down when there are so many in a row. */
+const DOWN_STEPS = 3;
+
+/** Missing steps as "d" where they are an outage, for the heartbeat bar. */
+export function outages(beats: string): string {
+	return beats.replace(new RegExp(`m{${DOWN_STEPS},}`, "g"), (m) => "d".repeat(m.length));
+}
+
 export type Beat = "l" | "w" | "m" | "-";
 
 /** The last minutes of a source: did its events come? */

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /** What alerts say, from the stream (AlertEvent) or from the history's rows. */
-import type { Alert, AlertChange } from "../core/api";
+import { useSignal } from "@preact/signals";
+import { useEffect } from "preact/hooks";
+import { type Alert, type AlertChange, ApiError, api } from "../core/api";
 import { plain } from "../core/format";
-import { serverNow } from "../store";
+import { alertRev, alertSource, alerts, serverNow } from "../store";
 
-/** ms of an RFC 3339 text, of seconds or of ms; NaN for none ("0001-01-01T00:00:00Z"). */
+/** ms of an RFC 3339 text or of ms; NaN for none ("0001-01-01T00:00:00Z"). */
 export function timeOf(v: unknown): number {
-	if (typeof v === "number") return v > 1e11 ? v : v > 0 ? v * 1000 : Number.NaN;
-	if (typeof v !== "string" || !v) return Number.NaN;
-	const ms = Date.parse(v);
+	const ms = typeof v === "string" ? Date.parse(v) : Number(v);
 	return ms > 0 ? ms : Number.NaN;
 }
 
@@ -17,47 +17,27 @@ interface Info {
 	[more: string]: unknown;
 }
 
-function ruleField(a: Info, name: string): unknown {
-	const rule = a.rule;
-	return rule && typeof rule === "object" ? (rule as Record<string, unknown>)[name] : undefined;
+/** Of the rule: in the alert itself, in the history's rows with what else is known of it. */
+function ofRule(a: Info, name: string): unknown {
+	return a[name] ?? (a.rule as Record<string, unknown> | undefined)?.[name];
 }
 
-/** The rule's expression, where the alert carries it. */
+/** The rule's expression; empty where it is gone. */
 export function exprOf(a: Info): string {
-	for (const v of [a.expr, a.query, ruleField(a, "expr"), ruleField(a, "query")])
-		if (typeof v === "string" && v) return v;
-	// As Prometheus's own links to its graph do.
-	if (typeof a.generatorURL === "string") {
-		const m = /[?&](?:g0\.)?expr=([^&]+)/.exec(a.generatorURL);
-		try {
-			if (m?.[1]) return decodeURIComponent(m[1].replace(/\+/g, " "));
-		} catch {
-			return "";
-		}
-	}
-	return "";
+	return String(ofRule(a, "expr") ?? "");
 }
 
 /** Seconds that the condition must hold; NaN when it is not known. */
 export function forOf(a: Info): number {
-	for (const v of [a.for, a.for_s, a.duration, ruleField(a, "for"), ruleField(a, "duration")]) {
-		if (typeof v === "number") return v;
-		if (typeof v !== "string") continue;
-		let s = 0;
-		for (const [, n, u] of v.matchAll(/(\d+)(ms|[smhdwy])/g))
-			s +=
-				Number(n) *
-				({ ms: 1e-3, s: 1, m: 60, h: 3600, d: 86400, w: 604800, y: 31536000 }[u ?? "s"] ?? 1);
-		if (s > 0 || v === "0s") return s;
-	}
-	return Number.NaN;
+	return Number(ofRule(a, "for") ?? Number.NaN);
 }
 
 /** Where the rule stands: file, group, name. */
 export function ruleOf(a: Info): string {
-	if (typeof a.rule === "string") return a.rule;
-	const parts = ["file", "group", "name"].map((k) => ruleField(a, k)).filter(Boolean);
-	return parts.join(" · ");
+	return ["file", "group", "name"]
+		.map((k) => (a.rule as Record<string, unknown> | undefined)?.[k])
+		.filter(Boolean)
+		.join(" · ");
 }
 
 export function valueText(a: Info): string {
@@ -125,6 +105,63 @@ export function episodes(history: readonly AlertChange[]): Episode[] {
 		} else if (h.state !== "pending") e.ended = h.at_ms;
 	}
 	return [...byKey.values()].sort((a, b) => b.active - a.active);
+}
+
+/** As an alert that is active. */
+export function alertOf(e: Episode): Alert {
+	return {
+		...e.raw,
+		state: e.state,
+		labels: e.labels,
+		annotations: e.annotations,
+		activeAt: e.active,
+		startsAt: e.fired,
+		endsAt: e.ended,
+		value: e.value as number,
+	};
+}
+
+const HISTORY_ROWS = "500";
+
+/** The history, loaded again when an alert changes. */
+export function useHistory(query: Record<string, string>) {
+	const list = useSignal<AlertChange[] | null>(null);
+	const error = useSignal("");
+	const key = JSON.stringify(query);
+	const rev = alertRev.value;
+	useEffect(() => {
+		const abort = new AbortController();
+		// A change is in PostgreSQL a moment after it is on the stream.
+		const timer = setTimeout(
+			() =>
+				api
+					.alerts({ history: HISTORY_ROWS, ...query }, abort.signal)
+					.then((a) => {
+						list.value = a.history;
+						error.value = "";
+					})
+					.catch((e: unknown) => {
+						if (abort.signal.aborted || (e instanceof ApiError && e.status === 401)) return;
+						error.value = e instanceof Error ? e.message : String(e);
+					}),
+			list.peek() === null ? 0 : 1500,
+		);
+		return () => {
+			clearTimeout(timer);
+			abort.abort();
+		};
+	}, [key, rev]);
+	return { list, error };
+}
+
+/** Everything that was wrong with a source lately, and what is. */
+export function useAlertsOf(source: string): Alert[] {
+	const { list } = useHistory({ source });
+	const active = alerts.value.filter((a) => alertSource(a) === source);
+	const past = episodes(list.value ?? []).filter(
+		(e) => !Number.isNaN(e.ended) && !Number.isNaN(e.fired),
+	);
+	return [...active, ...past.map(alertOf)];
 }
 
 /** Alertmanager's page for a new silence, filled in. */

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /** Alerts: what is wrong now, what was, and one of them explained. */
-import { useSignal } from "@preact/signals";
-import { useEffect, useMemo } from "preact/hooks";
-import { type Alert, type AlertChange, ApiError, api } from "../core/api";
+import { useMemo } from "preact/hooks";
+import type { Alert } from "../core/api";
 import { clock, duration, NONE, plain } from "../core/format";
 import { type Key, t } from "../core/i18n";
 import { devicePanels, nodePanels } from "../core/panels";
@@ -10,8 +9,9 @@ import type { Range } from "../core/route";
 import { threshold } from "../core/rules";
 import { matches } from "../core/series";
 import { change, href, route } from "../nav";
-import { alertRev, alertSource, alerts, config, now } from "../store";
+import { alertSource, alerts, config, now } from "../store";
 import {
+	alertOf,
 	type Episode,
 	episodes,
 	exprOf,
@@ -19,14 +19,14 @@ import {
 	ruleOf,
 	silenceLink,
 	timeOf,
+	useHistory,
 	valueText,
 } from "./alertinfo";
 import { concerns, marksFor } from "./marks";
 import { ChartGrid, usePanels, useSource } from "./node";
-import { Processes } from "./processes";
+import { ProcessesAt } from "./processes";
 
 const DAY = 86_400_000;
-const HISTORY_ROWS = 500;
 const AROUND_MS = 600_000;
 
 function word(state: string): string {
@@ -66,37 +66,6 @@ function Silence({ labels }: { labels: Record<string, string> }) {
 			{t("alerts.silence")} <span aria-hidden="true">↗</span>
 		</a>
 	);
-}
-
-/** The history, loaded again when an alert changes. */
-function useHistory(query: Record<string, string>) {
-	const list = useSignal<AlertChange[] | null>(null);
-	const error = useSignal("");
-	const key = JSON.stringify(query);
-	const rev = alertRev.value;
-	useEffect(() => {
-		const abort = new AbortController();
-		// A change is in PostgreSQL a moment after it is on the stream.
-		const timer = setTimeout(
-			() =>
-				api
-					.alerts({ history: String(HISTORY_ROWS), ...query }, abort.signal)
-					.then((a) => {
-						list.value = a.history;
-						error.value = "";
-					})
-					.catch((e: unknown) => {
-						if (abort.signal.aborted || (e instanceof ApiError && e.status === 401)) return;
-						error.value = e instanceof Error ? e.message : String(e);
-					}),
-			list.peek() === null ? 0 : 1500,
-		);
-		return () => {
-			clearTimeout(timer);
-			abort.abort();
-		};
-	}, [key, rev]);
-	return { list, error };
 }
 
 export function AlertsView() {
@@ -165,6 +134,7 @@ export function AlertsView() {
 function ActiveAlert({ alert }: { alert: Alert }) {
 	const since = timeOf(alert.state === "firing" ? alert.startsAt : alert.activeAt);
 	const expr = exprOf(alert);
+	const limit = threshold(expr);
 	const { annotations = {} } = alert;
 	const source = alertSource(alert);
 	return (
@@ -183,6 +153,7 @@ function ActiveAlert({ alert }: { alert: Alert }) {
 			<div class="meta dim">
 				<span>
 					{t("alerts.value")} <b class="value">{valueText(alert)}</b>
+					{limit && ` ${limit.op} ${plain(limit.value)}`}
 				</span>
 				<span>
 					{t("alerts.since")} {clock(since)}
@@ -258,19 +229,7 @@ export function AlertView({ fingerprint }: { fingerprint: string }) {
 	const episode = range.live
 		? past[0]
 		: (past.find((e) => e.active <= range.to && (e.ended || range.to) >= range.from) ?? past[0]);
-	const alert: Alert | undefined =
-		active ??
-		(episode && {
-			...episode.raw,
-			fingerprint,
-			state: episode.state,
-			labels: episode.labels,
-			annotations: episode.annotations,
-			activeAt: episode.active,
-			startsAt: episode.fired,
-			endsAt: episode.ended,
-			value: episode.value as number,
-		});
+	const alert: Alert | undefined = active ?? (episode && alertOf(episode));
 	if (!alert)
 		return (
 			<div class="empty">
@@ -381,7 +340,7 @@ function Around({ source: name, alert, live }: { source: string; alert: Alert; l
 				level={3}
 				marks={(spec) => marksFor(spec, [alert])}
 			/>
-			{detail && <Processes source={source} />}
+			{detail && <ProcessesAt source={name} at={timeOf(alert.startsAt) || begin} />}
 		</>
 	);
 }

@@ -9,10 +9,12 @@ import type { Panel } from "../core/lines";
 import { join, stack } from "../core/timeline";
 import { alpha, colours, LINE_COLOURS } from "../theme";
 
-export interface Marks {
-	threshold?: number;
-	/** Firing, ms. */
-	spans?: { from: number; to: number; pending: boolean }[];
+/** When something was wrong, ms, and the threshold that said so. */
+export interface Mark {
+	from: number;
+	to: number;
+	pending: boolean;
+	level?: number | undefined;
 }
 
 interface Props {
@@ -22,7 +24,7 @@ interface Props {
 	/** Window, ms; asked for at each drawing. */
 	window: () => [number, number];
 	ready: boolean;
-	marks?: Marks | undefined;
+	marks?: readonly Mark[] | undefined;
 	onZoom: (from: number, to: number) => void;
 	onZoomOut: () => void;
 	onRemove?: (() => void) | undefined;
@@ -78,10 +80,10 @@ export function valueRange(
 	spec: { unit: Unit; max?: number },
 	lo: number | null,
 	hi: number | null,
-	threshold = lo ?? 0,
+	levels: readonly number[] = [],
 ): [number, number] {
-	const low = Math.min(lo ?? 0, threshold);
-	const high = Math.max(hi ?? 0, threshold);
+	const low = Math.min(lo ?? levels[0] ?? 0, ...levels);
+	const high = Math.max(hi ?? levels[0] ?? 0, ...levels);
 	const bare = spec.unit === "none" || spec.unit === "celsius" || spec.unit === "volts";
 	if (bare && spec.max === undefined && low > 0 && low > (high - low) / 2) {
 		// Far from zero, zero would flatten them.
@@ -188,31 +190,38 @@ export function Chart(props: Props) {
 			});
 		};
 
+		const marks = () => {
+			const [from, to] = latest.current.window();
+			return (latest.current.marks ?? []).filter((m) => m.from < to && m.to > from);
+		};
+		const levels = () => [...new Set(marks().flatMap((m) => m.level ?? []))];
+
 		const overlay = (u: uPlot) => {
-			const { marks } = latest.current;
-			if (!marks) return;
 			const { ctx, bbox } = u;
+			const drawn: unknown[] = levels();
 			ctx.save();
 			ctx.beginPath();
 			ctx.rect(bbox.left, bbox.top, bbox.width, bbox.height);
 			ctx.clip();
-			for (const s of marks.spans ?? []) {
-				const a = u.valToPos(s.from / 1000, "x", true);
-				const b = u.valToPos(s.to / 1000, "x", true);
-				ctx.fillStyle = alpha(s.pending ? scheme.warn : scheme.bad, 0.13);
+			for (const m of marks()) {
+				const a = u.valToPos(m.from / 1000, "x", true);
+				const b = u.valToPos(m.to / 1000, "x", true);
+				ctx.fillStyle = alpha(m.pending ? scheme.warn : scheme.bad, 0.13);
 				ctx.fillRect(a, bbox.top, Math.max(1, b - a), bbox.height);
+				drawn.push(m.pending ? "pending" : "firing");
 			}
-			if (marks.threshold !== undefined) {
-				const y = u.valToPos(marks.threshold, "y", true);
-				ctx.strokeStyle = scheme.bad;
-				ctx.lineWidth = devicePixelRatio;
-				ctx.setLineDash([5 * devicePixelRatio, 4 * devicePixelRatio]);
+			ctx.strokeStyle = scheme.bad;
+			ctx.lineWidth = devicePixelRatio;
+			ctx.setLineDash([5 * devicePixelRatio, 4 * devicePixelRatio]);
+			for (const level of levels()) {
+				const y = u.valToPos(level, "y", true);
 				ctx.beginPath();
 				ctx.moveTo(bbox.left, y);
 				ctx.lineTo(bbox.left + bbox.width, y);
 				ctx.stroke();
 			}
 			ctx.restore();
+			host.dataset.marks = drawn.join(" ");
 		};
 
 		const options: uPlot.Options = {
@@ -235,7 +244,7 @@ export function Chart(props: Props) {
 					},
 				},
 				y: {
-					range: (_, lo, hi) => valueRange(spec, lo, hi, latest.current.marks?.threshold),
+					range: (_, lo, hi) => valueRange(spec, lo, hi, levels()),
 				},
 			},
 			axes: [
@@ -355,7 +364,7 @@ export function Chart(props: Props) {
 							aria-pressed={!hidden.value.has(l.key)}
 							onClick={() => toggle(l.key)}
 						>
-							<i class={`swatch s${(i % LINE_COLOURS) + 1}`} />
+							<i class="swatch" style={{ background: colourOf(i) }} />
 							<span class="label">{l.label}</span>
 							<span class="value" data-value>
 								{NONE}

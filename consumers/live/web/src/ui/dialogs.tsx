@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /** The list of keys, and the palette that goes anywhere. */
 import { signal, useSignal } from "@preact/signals";
-import { useEffect, useRef } from "preact/hooks";
+import { useLayoutEffect, useRef } from "preact/hooks";
 import { t } from "../core/i18n";
 import { buildRoute, type Route, type View } from "../core/route";
 import { matches } from "../core/series";
@@ -17,7 +17,8 @@ export function dialog(d: Dialog): void {
 
 function Modal({ label, children }: { label: string; children: preact.ComponentChildren }) {
 	const ref = useRef<HTMLDialogElement>(null);
-	useEffect(() => {
+	// At once: what is typed next is meant for it.
+	useLayoutEffect(() => {
 		const before = document.activeElement as HTMLElement | null;
 		ref.current?.showModal();
 		return () => before?.focus?.();

@@ -3,22 +3,12 @@
 import { useComputed, useSignal } from "@preact/signals";
 import { useEffect, useLayoutEffect, useRef } from "preact/hooks";
 import { type SortKey, sortRows } from "../core/fleet";
-import { age, bytesRate, duration, format, NONE, percent, plain, unitOf } from "../core/format";
+import { age, bytesRate, duration, format, NONE, percent, unitOf } from "../core/format";
 import { type Key, t } from "../core/i18n";
 import { isCounterName } from "../core/rate";
 import { matches } from "../core/series";
 import { change, href, route } from "../nav";
-import {
-	config,
-	firing,
-	fleetLoaded,
-	fleetRev,
-	type LiveRow,
-	loadError,
-	now,
-	paused,
-	rows,
-} from "../store";
+import { fleetLoaded, fleetRev, type LiveRow, loadError, now, paused, rows } from "../store";
 import { BeatBar, SparkLine } from "./spark";
 
 const ROW_HEIGHT = 48;
@@ -164,11 +154,10 @@ function DeviceCells({ row }: { row: LiveRow }) {
 }
 
 function RowView({ row, index, group }: { row: LiveRow; index: number; group: string }) {
-	const rev = row.rev.value;
+	row.rev.value;
 	const state = stateKey(row);
 	const machine = !Number.isNaN(row.values.cpu) || !Number.isNaN(row.values.mem) || !row.main;
 	const labels = Object.entries(row.labels).filter(([k]) => k !== group && k !== "release");
-	row.beats.advance(now.peek(), row.interval);
 	for (const s of Object.values(row.sparks)) s.advance(now.peek());
 	return (
 		<tr role="row" class={`row ${state}`} aria-rowindex={index + 2} data-source={row.source}>
@@ -183,7 +172,7 @@ function RowView({ row, index, group }: { row: LiveRow; index: number; group: st
 				<small>{labels.map(([, v]) => v).join(" · ")}</small>
 			</td>
 			<td role="cell" class="beat">
-				<BeatBar text={row.beats.text()} rev={rev} />
+				<BeatBar row={row} />
 			</td>
 			{machine ? <MachineCells row={row} /> : <DeviceCells row={row} />}
 			<td role="cell" class="aged">
@@ -433,35 +422,3 @@ function Skeleton() {
 		</div>
 	);
 }
-
-/** What is firing stands above everything, also on the wall. */
-export function FiringList() {
-	const list = firing.value;
-	if (list.length === 0) return null;
-	return (
-		<ul class="notices" aria-label={t("alerts.active")}>
-			{list.slice(0, 5).map((a) => (
-				<li key={a.fingerprint}>
-					<a href={href({ view: "alert", id: a.fingerprint })}>
-						<span class="icon" aria-hidden="true">
-							▲
-						</span>
-						<strong>{a.labels.alertname}</strong> {a.source || a.labels.instance}
-						<span class="dim">
-							{" "}
-							{typeof a.value === "number" ? plain(a.value) : ""} {a.annotations?.summary ?? ""}
-						</span>
-					</a>
-				</li>
-			))}
-			{list.length > 5 && (
-				<li>
-					<a href={href({ view: "alerts" })}>+ {list.length - 5}</a>
-				</li>
-			)}
-		</ul>
-	);
-}
-
-export const sparkMinutes = () =>
-	((config.value?.spark_points ?? 60) * (config.value?.spark_step_ms ?? 5000)) / 60000;

@@ -4,7 +4,7 @@ import type { Alert } from "../core/api";
 import type { PanelSpec } from "../core/lines";
 import { metricsOf, threshold } from "../core/rules";
 import { alertTimes, exprOf } from "./alertinfo";
-import type { Marks } from "./chart";
+import type { Mark } from "./chart";
 
 /** Is the chart about what the rule looks at? */
 export function concerns(spec: PanelSpec, expr: string): boolean {
@@ -31,13 +31,8 @@ function level(spec: PanelSpec, expr: string): number | undefined {
 	return spec.unit === "percent" && value <= 1 ? 100 * value : value;
 }
 
-export function marksFor(spec: PanelSpec, alerts: readonly Alert[]): Marks | undefined {
-	const about = alerts.filter((a) => concerns(spec, exprOf(a)));
-	if (about.length === 0) return undefined;
-	const marks: Marks = { spans: about.flatMap((a) => alertTimes(a)) };
-	for (const a of about) {
-		const l = level(spec, exprOf(a));
-		if (l !== undefined) marks.threshold = l;
-	}
-	return marks;
+export function marksFor(spec: PanelSpec, alerts: readonly Alert[]): Mark[] {
+	return alerts
+		.filter((a) => concerns(spec, exprOf(a)))
+		.flatMap((a) => alertTimes(a).map((m) => ({ ...m, level: level(spec, exprOf(a)) })));
 }

@@ -9,8 +9,9 @@ import { devicePanels, nodePanels, seriesPanel } from "../core/panels";
 import type { Range } from "../core/route";
 import { change, href, route } from "../nav";
 import { type PanelSet, Source } from "../source";
-import { alertSource, alerts, now, paused, rows, serverNow } from "../store";
-import { Chart, type Marks } from "./chart";
+import { now, paused, rows, serverNow } from "../store";
+import { useAlertsOf } from "./alertinfo";
+import { Chart, type Mark } from "./chart";
 import { stateKey } from "./fleet";
 import { marksFor } from "./marks";
 import { Processes } from "./processes";
@@ -86,7 +87,7 @@ interface GridProps {
 	set: PanelSet | null;
 	specs: PanelSpec[];
 	range: Range;
-	marks?: (spec: PanelSpec) => Marks | undefined;
+	marks?: (spec: PanelSpec) => Mark[];
 	onRemove?: (spec: PanelSpec) => void;
 	level?: 2 | 3;
 }
@@ -159,28 +160,10 @@ export function NodeView({ name }: { name: string }) {
 			</div>
 		);
 
-	const mine = alerts.value.filter((a) => alertSource(a) === name);
+	const about = useAlertsOf(name);
 	return (
 		<>
 			<NodeHead name={name} source={source} />
-			{mine.length > 0 && (
-				<ul class="notices" aria-label={t("node.alerts")}>
-					{mine.map((a) => (
-						<li key={a.fingerprint} class={a.state}>
-							<a href={href({ view: "alert", id: a.fingerprint })}>
-								<span class="icon" aria-hidden="true">
-									{a.state === "firing" ? "▲" : "△"}
-								</span>
-								<strong>{a.labels.alertname}</strong> {t(`alert.${a.state as "firing"}`)}
-								<span class="dim">
-									{" "}
-									{typeof a.value === "number" ? plain(a.value) : ""} {a.annotations?.summary ?? ""}
-								</span>
-							</a>
-						</li>
-					))}
-				</ul>
-			)}
 			<RangeBar />
 			{source.error.value && <p class="error">{t("error.failed", { why: source.error.value })}</p>}
 			{!detail && !source.error.value && (
@@ -208,7 +191,7 @@ export function NodeView({ name }: { name: string }) {
 				set={set}
 				specs={specs}
 				range={range}
-				marks={(spec) => marksFor(spec, mine)}
+				marks={(spec) => marksFor(spec, about)}
 			/>
 			{detail && <Processes source={source} />}
 			{detail && <SeriesList source={source} />}
@@ -248,7 +231,7 @@ function NodeHead({ name, source }: { name: string; source: Source }) {
 					{age(seconds)}
 				</span>
 			</p>
-			{row && <BeatBar text={row.beats.text()} rev={row.rev.value} />}
+			{row && <BeatBar row={row} />}
 			<p class="facts dim">{facts.join(" · ")}</p>
 		</div>
 	);

@@ -1,10 +1,17 @@
 /* SPDX-License-Identifier: MIT */
-/** The pipeline about itself: what is connected, how much comes, how late it is on the screen. */
+/** The pipeline about itself: what is connected, how much comes, what is lost, how late it is on the screen. */
 import { useSignal } from "@preact/signals";
 import { useEffect } from "preact/hooks";
-import { api, type Dependency, type Status } from "../core/api";
-import { clock, duration, NONE, plain } from "../core/format";
-import { t } from "../core/i18n";
+import {
+	api,
+	type Dependency,
+	type Figure,
+	type Part,
+	type Pipeline,
+	type Status,
+} from "../core/api";
+import { bytes, clock, duration, NONE, plain } from "../core/format";
+import { type Key, t } from "../core/i18n";
 import {
 	clockOffset,
 	config,
@@ -21,31 +28,34 @@ import {
 	transport,
 } from "../store";
 
-const REFRESH_MS = 5000;
+const REFRESH_MS = 3000;
 
-function Health({ title, d }: { title: string; d: Dependency | undefined }) {
+/** A figure as text; a dash for what is not known. */
+const of = (v: Figure | undefined, as: (v: number) => string = plain) =>
+	typeof v === "number" ? as(v) : NONE;
+const ms = (v: number) => duration(v / 1000);
+
+/** What it is, its value, and its name for those who look for it. */
+type Fact = [string, string, string?];
+
+function Facts({ title, list, d }: { title: string; list: Fact[]; d?: Dependency | undefined }) {
 	const ok = d?.state === "ok";
-	const text = !d || d.state === "unknown" ? NONE : t(ok ? "pipe.up" : "pipe.down");
 	return (
-		<section class={`panel health ${d?.state ?? "unknown"}`}>
+		<section class={`panel health ${d?.state ?? ""}`}>
 			<h2>{title}</h2>
-			<p class="big">
-				<span class="icon" aria-hidden="true">
-					{ok ? "●" : "■"}
-				</span>{" "}
-				{text}
-			</p>
-			<p class="dim">
-				{d?.since_ms ? `${t("alerts.since")} ${clock(d.since_ms)}` : ""} {d?.error ?? ""}
-			</p>
-		</section>
-	);
-}
-
-function Facts({ title, list }: { title: string; list: [string, string, string?][] }) {
-	return (
-		<section class="panel">
-			<h2>{title}</h2>
+			{d && (
+				<>
+					<p class="big">
+						<span class="icon" aria-hidden="true">
+							{ok ? "●" : "■"}
+						</span>{" "}
+						{d.state === "unknown" ? NONE : t(ok ? "pipe.up" : "pipe.down")}
+					</p>
+					<p class="dim">
+						{d.since_ms ? `${t("alerts.since")} ${clock(d.since_ms)}` : ""} {d.error ?? ""}
+					</p>
+				</>
+			)}
 			<dl>
 				{list.map(([k, v, name]) => (
 					<div key={k}>
@@ -58,16 +68,74 @@ function Facts({ title, list }: { title: string; list: [string, string, string?]
 	);
 }
 
+const COLUMNS: readonly [Key, (p: Part) => string][] = [
+	["pipe.rate", (p) => of(p.events_per_s)],
+	["pipe.dropped", (p) => of(p.dropped_per_s)],
+	["pipe.rejected", (p) => of(p.rejected_per_s)],
+	["pipe.retries", (p) => of(p.retries_per_s)],
+	["pipe.waiting", (p) => of(p.waiting_events)],
+	["pipe.queue", (p) => of(p.queue_bytes, bytes)],
+	["pipe.lag", (p) => of(p.lag_messages)],
+];
+
+function Parts({ list }: { list: readonly Part[] }) {
+	return (
+		<section class="panel parts">
+			<h2>{t("pipe.parts")}</h2>
+			{list.length === 0 ? (
+				<p class="dim">{t("pipe.noparts")}</p>
+			) : (
+				<div class="scroll">
+					<table>
+						<thead>
+							<tr>
+								<th scope="col">{t("pipe.part")}</th>
+								<th scope="col">{t("col.state")}</th>
+								<th scope="col">{t("pipe.host")}</th>
+								{COLUMNS.map(([key]) => (
+									<th key={key} scope="col" class="num">
+										{t(key)}
+									</th>
+								))}
+							</tr>
+						</thead>
+						<tbody>
+							{list.map((p) => (
+								<tr key={p.source} data-part={p.part} class={p.dropped_per_s ? "warn" : ""}>
+									<th scope="row">{p.part}</th>
+									<td>
+										<span class={`age ${p.state}`}>
+											{t(p.state === "live" ? "state.ok" : `state.${p.state}`)}
+										</span>
+									</td>
+									<td>{p.host}</td>
+									{COLUMNS.map(([key, text]) => (
+										<td key={key} class="num">
+											{text(p)}
+										</td>
+									))}
+								</tr>
+							))}
+						</tbody>
+					</table>
+				</div>
+			)}
+		</section>
+	);
+}
+
 export function PipelineView() {
 	const server = useSignal<Status | null>(null);
+	const pipeline = useSignal<Pipeline | null>(null);
 	const error = useSignal("");
 	useEffect(() => {
 		let gone = false;
 		const load = () =>
-			api.status().then(
-				(s) => {
+			Promise.all([api.status(), api.pipeline()]).then(
+				([s, p]) => {
 					if (gone) return;
 					server.value = s;
+					pipeline.value = p;
 					error.value = "";
 				},
 				(e: unknown) => {
@@ -83,9 +151,10 @@ export function PipelineView() {
 	}, []);
 	latencyRev.value;
 	const s = server.value;
-	const p50 = latency.quantile(0.5);
-	const p99 = latency.quantile(0.99);
+	const p = pipeline.value;
+	const { redis, postgres, live } = p ?? {};
 	const late = [...rows.values()].filter((r) => r.state !== "live").length;
+	const newest = live?.last_event_ms ?? Number.NaN;
 	return (
 		<>
 			<div class="toolbar">
@@ -93,16 +162,48 @@ export function PipelineView() {
 			</div>
 			{error.value && <p class="error">{t("pipe.failed", { why: error.value })}</p>}
 			<div class="grid cards">
-				<Health title={t("pipe.redis")} d={status.value?.redis ?? s?.redis} />
-				<Health title={t("pipe.postgres")} d={status.value?.postgres ?? s?.postgres} />
+				<Facts
+					title={t("pipe.redis")}
+					d={status.value?.redis ?? redis}
+					list={[
+						[t("pipe.ping"), of(redis?.ping_ms, ms), "redis-ping"],
+						[
+							t("pipe.memory"),
+							of(redis?.used_memory_bytes, bytes) +
+								(redis?.max_memory_bytes ? ` / ${bytes(redis.max_memory_bytes)}` : ""),
+						],
+						[t("pipe.evicted"), of(redis?.evicted_total)],
+						[t("pipe.connections"), of(redis?.connected_clients)],
+						[t("pipe.commands"), of(redis?.commands_per_s)],
+					]}
+				/>
+				<Facts
+					title={t("pipe.postgres")}
+					d={status.value?.postgres ?? postgres}
+					list={[
+						[t("pipe.ping"), of(postgres?.ping_ms, ms), "postgres-ping"],
+						[t("pipe.size"), of(postgres?.database_bytes, bytes)],
+						[t("pipe.connections"), of(postgres?.connections)],
+						[t("pipe.commits"), of(postgres?.commits_per_s)],
+						[
+							t("pipe.behind"),
+							of(postgres?.newest_ms, (v) => ms(Math.max(0, newest - v))),
+							"store-behind",
+						],
+						[t("pipe.missing"), `${of(postgres?.missing_events)} · ${of(postgres?.gap_events)}`],
+					]}
+				/>
 				<Facts
 					title={t("pipe.server")}
 					list={[
 						[t("pipe.version"), config.value?.version ?? NONE],
 						[t("pipe.uptime"), s ? duration((now.value - s.started_ms) / 1000) : NONE],
-						[t("pipe.events"), s ? plain(s.events_total) : NONE],
-						[t("pipe.clients"), s ? plain(s.clients) : NONE, "clients"],
-						[t("pipe.skipped"), s ? plain(s.skipped_total) : NONE],
+						[t("pipe.rate"), of(live?.events_per_s), "server-rate"],
+						[t("pipe.events"), of(s?.events_total)],
+						[t("pipe.clients"), of(s?.clients), "clients"],
+						[t("pipe.lagging"), of(live?.clients_lagging)],
+						[t("pipe.dropped"), of(live && live.lost_per_s + live.skipped_per_s), "dropped"],
+						[t("pipe.skipped"), of(s?.skipped_total)],
 						[`${t("state.late")} / ${t("state.stale")}`, `${late} / ${rows.size}`],
 					]}
 				/>
@@ -115,11 +216,16 @@ export function PipelineView() {
 						[t("pipe.events"), plain(events.value), "events"],
 						[t("pipe.skipped"), plain(skipped.value)],
 						[t("pipe.resumed"), plain(reconnects.value), "reconnects"],
-						[t("pipe.latency"), `${duration(p50 / 1000)} · ${duration(p99 / 1000)}`, "latency"],
-						[t("pipe.offset"), duration(clockOffset() / 1000)],
+						[
+							t("pipe.latency"),
+							`${ms(latency.quantile(0.5))} · ${ms(latency.quantile(0.99))}`,
+							"latency",
+						],
+						[t("pipe.offset"), ms(clockOffset())],
 					]}
 				/>
 			</div>
+			{p && <Parts list={p.parts} />}
 		</>
 	);
 }

@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /** Processes by state, and by group where a process exporter is behind the node. */
-import { useSignal } from "@preact/signals";
-import { useMemo, useRef } from "preact/hooks";
-import { bytes, NONE, percent, plain } from "../core/format";
+import { type Signal, useSignal } from "@preact/signals";
+import { useEffect, useMemo, useRef } from "preact/hooks";
+import { api, kindOf, type NodeAt, num, type ShapeSeries } from "../core/api";
+import { bytes, clock, NONE, percent, plain } from "../core/format";
 import { type Key, t } from "../core/i18n";
-import type { PanelSpec } from "../core/lines";
+import type { PanelSpec, SeriesInfo } from "../core/lines";
+import { isCounter } from "../core/rate";
 import { DEFAULT_RANGE } from "../core/route";
-import { matches } from "../core/series";
+import { matches, seriesText } from "../core/series";
 import type { Source } from "../source";
 import { usePanels } from "./node";
 import { SparkLine } from "./spark";
@@ -59,11 +61,14 @@ interface Snapshot {
 	groups: Group[];
 }
 
-function look(source: Source): Snapshot {
+/** Name, labels and value of each series. */
+type Values = Iterable<readonly [string, Readonly<Record<string, string>>, number]>;
+
+function look(values: Values): Snapshot {
 	const states = new Map<string, number>();
 	const groups = new Map<string, Group>();
 	let threads = Number.NaN;
-	const group = (name: string) => {
+	const group = (name = "") => {
 		let g = groups.get(name);
 		if (!g) {
 			g = { name, count: Number.NaN, cpu: Number.NaN, rss: Number.NaN };
@@ -72,37 +77,99 @@ function look(source: Source): Snapshot {
 		return g;
 	};
 	const sum = (a: number, b: number) => (Number.isNaN(a) ? b : a + b);
-	for (const stream of source.streams.values())
-		stream.series.forEach((s, i) => {
-			const v = source.value(stream, i);
-			switch (s.name) {
-				case "node_processes_state": {
-					// Traced is a way of being stopped.
-					const state = (s.labels.state ?? "").replace("t", "T");
-					states.set(state, sum(states.get(state) ?? Number.NaN, v));
-					break;
-				}
-				case "node_processes_threads":
-					threads = v;
-					break;
-				case "namedprocess_namegroup_num_procs":
-					group(s.labels.groupname ?? "").count = v;
-					break;
-				case "namedprocess_namegroup_cpu_seconds_total": {
-					const g = group(s.labels.groupname ?? "");
-					g.cpu = sum(g.cpu, 100 * v);
-					break;
-				}
-				case "namedprocess_namegroup_memory_bytes":
-					if (s.labels.memtype === "resident") group(s.labels.groupname ?? "").rss = v;
-					break;
-				default:
-					for (const [state, name] of Object.entries(DOCUMENT))
-						if (s.name === name) states.set(state, v);
-					break;
+	for (const [name, labels, v] of values)
+		switch (name) {
+			case "node_processes_state": {
+				// Traced is a way of being stopped.
+				const state = (labels.state ?? "").replace("t", "T");
+				states.set(state, sum(states.get(state) ?? Number.NaN, v));
+				break;
 			}
-		});
+			case "node_processes_threads":
+				threads = v;
+				break;
+			case "namedprocess_namegroup_num_procs":
+				group(labels.groupname).count = v;
+				break;
+			case "namedprocess_namegroup_cpu_seconds_total": {
+				const g = group(labels.groupname);
+				g.cpu = sum(g.cpu, 100 * v);
+				break;
+			}
+			case "namedprocess_namegroup_memory_bytes":
+				if (labels.memtype === "resident") group(labels.groupname).rss = v;
+				break;
+			default:
+				for (const [state, doc] of Object.entries(DOCUMENT)) if (name === doc) states.set(state, v);
+				break;
+		}
 	return { states, threads, groups: [...groups.values()] };
+}
+
+function* newest(source: Source): Values {
+	for (const stream of source.streams.values())
+		for (let i = 0; i < stream.series.length; i++) {
+			const s = stream.series[i] as SeriesInfo;
+			yield [s.name, s.labels, source.value(stream, i)];
+		}
+}
+
+/** What `look` reads. */
+const NAMES = [
+	"node_processes_state",
+	"node_processes_threads",
+	...["num_procs", "cpu_seconds_total", "memory_bytes"].map((n) => `namedprocess_namegroup_${n}`),
+	...Object.values(DOCUMENT),
+];
+
+/** Rates of counters at an instant are those since this long before. */
+const BEFORE_MS = 30_000;
+
+function* valuesAt(at: NodeAt, before: NodeAt): Values {
+	const old = new Map<string, [number, number]>();
+	for (const e of before.events)
+		e.series.forEach(([name, labels], i) => {
+			old.set(seriesText(name, labels), [e.time_ms, num(e.values[i])]);
+		});
+	for (const e of at.events)
+		for (let i = 0; i < e.series.length; i++) {
+			const [name, labels, kind] = e.series[i] as ShapeSeries;
+			let v = num(e.values[i]);
+			if (isCounter(name, kindOf(kind))) {
+				const [time, was] = old.get(seriesText(name, labels)) ?? [Number.NaN, Number.NaN];
+				const rate = (1000 * (v - was)) / (e.time_ms - time);
+				v = rate >= 0 ? rate : Number.NaN;
+			}
+			yield [name, labels, v];
+		}
+}
+
+/** The processes as they were, beside an alert. */
+export function ProcessesAt({ source, at }: { source: string; at: number }) {
+	const snapshot = useSignal<Snapshot | null>(null);
+	const time = useSignal(at);
+	const error = useSignal("");
+	useEffect(() => {
+		let gone = false;
+		Promise.all([
+			api.at(source, NAMES, at),
+			api.at(source, NAMES, at - BEFORE_MS).catch(() => null),
+		])
+			.then(([a, b]) => {
+				if (gone) return;
+				time.value = a.time_ms;
+				snapshot.value = look(valuesAt(a, b ?? { ...a, events: [] }));
+			})
+			.catch((e: unknown) => {
+				if (!gone) error.value = e instanceof Error ? e.message : String(e);
+			});
+		return () => {
+			gone = true;
+		};
+	}, [source, at]);
+	if (error.value) return <p class="error">{t("proc.noat", { why: error.value })}</p>;
+	if (!snapshot.value) return null;
+	return <Table title={t("proc.at", { at: clock(time.value) })} snapshot={snapshot.value} />;
 }
 
 export function Processes({ source }: { source: Source }) {
@@ -110,18 +177,33 @@ export function Processes({ source }: { source: Source }) {
 	const held = useSignal(false);
 	const frozen = useRef<Snapshot | null>(null);
 
-	const fresh = look(source);
+	const fresh = look(newest(source));
 	const names = [...fresh.states.keys()].sort().join("");
 	const specs = useMemo(() => (names ? [trendSpec([...names])] : []), [names]);
 	const set = usePanels(source, specs, DEFAULT_RANGE);
-	if (fresh.states.size === 0) return null;
 	const trend = (state: string) => {
 		const panel = set?.panels[0];
 		const i = panel?.spec.lines.findIndex((l) => l.key === state) ?? -1;
 		return <SparkLine values={panel?.lines[i]?.avg ?? []} colour={2} rev={source.rev.value} />;
 	};
 	if (!held.value || !frozen.current) frozen.current = fresh;
-	const { states, threads, groups } = frozen.current;
+	return <Table title={t("proc.title")} snapshot={frozen.current} trend={trend} held={held} />;
+}
+
+interface TableProps {
+	title: string;
+	snapshot: Snapshot;
+	trend?: (state: string) => preact.ComponentChildren;
+	/** The pointer is here: rows keep still. */
+	held?: Signal<boolean>;
+}
+
+function Table({ title, snapshot, trend, held }: TableProps) {
+	const { states, threads, groups } = snapshot;
+	if (states.size === 0 && groups.length === 0) return null;
+	const hold = (on: boolean) => () => {
+		if (held) held.value = on;
+	};
 	const shown = [...states.values()].reduce((a, b) => a + (b || 0), 0);
 	// States without a process keep their row, so that nothing jumps.
 	const known = STATES.map(([s, key]) => [s, t(key), states.get(s) ?? 0] as const);
@@ -132,55 +214,49 @@ export function Processes({ source }: { source: Source }) {
 	];
 
 	return (
-		<section
-			class="panel processes"
-			onMouseEnter={() => {
-				held.value = true;
-			}}
-			onMouseLeave={() => {
-				held.value = false;
-			}}
-		>
+		<section class="panel processes" onMouseEnter={hold(true)} onMouseLeave={hold(false)}>
 			<header>
-				<h2>{t("proc.title")}</h2>
-				{held.value && <span class="dim held">{t("proc.held")}</span>}
+				<h2>{title}</h2>
+				{held?.value && <span class="dim held">{t("proc.held")}</span>}
 			</header>
-			<table>
-				<thead>
-					<tr>
-						<th scope="col">{t("proc.state")}</th>
-						<th scope="col" class="num">
-							{t("proc.count")}
-						</th>
-						<th scope="col" class="num">
-							{t("proc.share")}
-						</th>
-						<th scope="col">{t("proc.trend")}</th>
-					</tr>
-				</thead>
-				<tbody>
-					{list.map(([state, word, n]) => (
-						<tr key={state} class={state === "Z" && n > 0 ? "warn" : ""} data-state={state}>
-							<th scope="row">
-								<code>{state}</code> {word}
+			{states.size > 0 && (
+				<table>
+					<thead>
+						<tr>
+							<th scope="col">{t("proc.state")}</th>
+							<th scope="col" class="num">
+								{t("proc.count")}
 							</th>
-							<td class="num">{plain(n)}</td>
-							<td class="num">{percent((100 * n) / shown)}</td>
-							<td>{trend(state)}</td>
+							<th scope="col" class="num">
+								{t("proc.share")}
+							</th>
+							{trend && <th scope="col">{t("proc.trend")}</th>}
 						</tr>
-					))}
-				</tbody>
-				<tfoot>
-					<tr data-state="total">
-						<th scope="row">{t("proc.total")}</th>
-						<td class="num">{plain(shown)}</td>
-						<td class="num dim">
-							{Number.isNaN(threads) ? "" : t("proc.threads", { n: plain(threads) })}
-						</td>
-						<td />
-					</tr>
-				</tfoot>
-			</table>
+					</thead>
+					<tbody>
+						{list.map(([state, word, n]) => (
+							<tr key={state} class={state === "Z" && n > 0 ? "warn" : ""} data-state={state}>
+								<th scope="row">
+									<code>{state}</code> {word}
+								</th>
+								<td class="num">{plain(n)}</td>
+								<td class="num">{percent((100 * n) / shown)}</td>
+								{trend && <td>{trend(state)}</td>}
+							</tr>
+						))}
+					</tbody>
+					<tfoot>
+						<tr data-state="total">
+							<th scope="row">{t("proc.total")}</th>
+							<td class="num">{plain(shown)}</td>
+							<td class="num dim">
+								{Number.isNaN(threads) ? "" : t("proc.threads", { n: plain(threads) })}
+							</td>
+							{trend && <td />}
+						</tr>
+					</tfoot>
+				</table>
+			)}
 			{groups.length > 0 && <Groups groups={groups} />}
 		</section>
 	);

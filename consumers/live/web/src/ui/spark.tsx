@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /** Small pictures of rows, on canvases: they are drawn only when their row is. */
 import { useEffect, useRef } from "preact/hooks";
+import { outages } from "../core/fleet";
 import { t } from "../core/i18n";
+import { type LiveRow, now } from "../store";
 import { alpha, colours } from "../theme";
 
 interface SparkProps {
@@ -93,8 +95,11 @@ export function SparkLine(p: SparkProps) {
 	return <canvas ref={ref} class="spark" height={HEIGHT} aria-hidden="true" />;
 }
 
-/** One mark a step: came, fewer than planned, none. Shape says it too, not colour alone. */
-export function BeatBar({ text, rev }: { text: string; rev: number }) {
+/** One mark a step: came, fewer than planned, none, an outage. Shape says it too, not colour alone. */
+export function BeatBar({ row }: { row: LiveRow }) {
+	row.rev.value;
+	row.beats.advance(now.peek(), row.interval);
+	const text = outages(row.beats.text());
 	const ref = useRef<HTMLCanvasElement>(null);
 	const scheme = colours.value;
 	useEffect(() => {
@@ -111,14 +116,20 @@ export function BeatBar({ text, rev }: { text: string; rev: number }) {
 					? [h * 0.25, h * 0.5, scheme.lines[1] ?? ""]
 					: s === "w"
 						? [h * 0.1, h * 0.8, scheme.warn]
-						: s === "m"
-							? [0, h, scheme.bad]
+						: s === "m" || s === "d"
+							? [0, s === "m" ? h * 0.45 : h, scheme.bad]
 							: [h * 0.47, 1.5, scheme.text];
 			ctx.fillStyle = s === "-" ? alpha(colour, 0.4) : colour;
 			ctx.fillRect(i * dx, top, Math.max(1, dx - 1), height);
 		}
-	}, [rev, text, scheme]);
+	}, [text, scheme]);
 	const count = (c: string) => text.split(c).length - 1;
-	const label = t("beats.label", { ok: count("l"), late: count("w"), missing: count("m") });
+	const label = t("beats.label", {
+		min: Math.round((text.length * row.beats.step) / 60_000),
+		ok: count("l"),
+		late: count("w"),
+		missing: count("m"),
+		down: count("d"),
+	});
 	return <canvas ref={ref} class="beats" role="img" aria-label={label} title={label} />;
 }
