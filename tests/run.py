@@ -308,6 +308,7 @@ class Suite:
     jobs: object  # function -> list of Job
     length: int = 0  # of its longest jobs, in comparison: those are begun first
     alone: bool = False  # its jobs use all processors themselves
+    heavy: bool = False  # of the jobs of such suites one runs at a time, beside others
 
 
 def binaries(mode, *targets):
@@ -327,9 +328,9 @@ SUITES = [
     Suite("contract-tsan", binaries("tsan", "tests-bin"), cmocka_jobs("contract", "tsan"), 1),
     Suite("web", [["web"]], web_jobs),
     Suite("fuzz", [["fuzz-bin"]], fuzz_jobs, 2),
-    Suite("kmod", binaries("release", "all"), kmod_jobs, 10),
-    Suite("fault", binaries("release", "all", "kafka-jars"), fault_jobs, 9),
-    Suite("browser", [*binaries("release", "all"), *binaries("asan", "all")], browser_jobs, 9),
+    Suite("kmod", binaries("release", "all"), kmod_jobs, 10, heavy=True),
+    Suite("fault", binaries("release", "all", "kafka-jars"), fault_jobs, 9, heavy=True),
+    Suite("browser", [*binaries("release", "all"), *binaries("asan", "all")], browser_jobs, 9, heavy=True),
     Suite("integration-release", binaries("release", "all", "tests-bin", "tools-bin", "bench-bin", "kafka-jars"),
           pytest_jobs("release"), 8),
     Suite("integration-asan", binaries("asan", "all", "tests-bin", "tools-bin"), pytest_jobs("asan", "not once"), 7),
@@ -466,11 +467,20 @@ class Progress:
 
 
 def run_jobs(pairs, workers, progress):
-    """Run (suite, job) pairs, so many at a time, begun in this order."""
+    """Run (suite, job) pairs, so many at a time, begun in this order; of the heavy ones one at a time."""
+    waiting, at_work = list(pairs), {}
     with concurrent.futures.ThreadPoolExecutor(workers) as pool:
-        running_jobs = {pool.submit(run_job, suite, job): suite.name for suite, job in pairs}
-        for done in concurrent.futures.as_completed(running_jobs):
-            progress[running_jobs[done]].add(done.result())
+        while waiting or at_work:
+            while len(at_work) < workers:
+                busy = any(suite.heavy for suite in at_work.values())
+                pair = next((pair for pair in waiting if not (busy and pair[0].heavy)), None)
+                if not pair:
+                    break
+                waiting.remove(pair)
+                at_work[pool.submit(run_job, *pair)] = pair[0]
+            done, _ = concurrent.futures.wait(at_work, return_when=concurrent.futures.FIRST_COMPLETED)
+            for future in done:
+                progress[at_work.pop(future).name].add(future.result())
 
 
 def run_suites(suites):

@@ -151,3 +151,27 @@ def test_unknown_suite_is_an_error():
     result = subprocess.run([sys.executable, os.path.join(ROOT, "tests", "run.py"), "nonsense"], text=True,
                             stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False)
     assert result.returncode == 2 and "there are: check-format" in result.stderr
+
+
+HEAVY = """
+import sys
+sys.path.insert(0, sys.argv[1])
+import run
+run.LOGS, run.WORKERS, sys.argv[1:] = sys.argv[2], 3, []
+def jobs():
+    # A heavy one fails when another of them is at work; a light one waits until it has seen one at work.
+    heavy = 'mkdir "$0/heavy" || exit 1; touch "$0/seen"; [ -e "$0/light" ] || sleep 0.1; rmdir "$0/heavy"'
+    return [run.Job(f"h{i}", ["sh", "-c", heavy, run.LOGS], run.count_exit_code) for i in range(8)]
+def light():
+    wait = 'while ! [ -e "$0/seen" ]; do sleep 0.01; done; touch "$0/light"'
+    return [run.Job(f"l{i}", ["sh", "-c", wait, run.LOGS], run.count_exit_code) for i in range(4)]
+run.SUITES = [run.Suite("a", [], jobs, 2, heavy=True), run.Suite("b", [], jobs, 2, heavy=True), run.Suite("c", [], light)]
+sys.exit(run.main())
+"""
+
+
+def test_of_heavy_jobs_one_runs_at_a_time(tmp_path):
+    result = subprocess.run([sys.executable, "-c", HEAVY, os.path.join(ROOT, "tests"), str(tmp_path / "logs")], text=True,
+                            stdout=subprocess.PIPE, check=False, timeout=60)
+    assert result.returncode == 0, result.stdout
+    assert result.stdout.splitlines()[-1] == "20 passed, 0 failed"
