@@ -95,3 +95,21 @@ def table(rows):
                 text += f" ({number(ratio['min'])} .. {number(ratio['max'])})"
         lines.append(text.rstrip())
     return "\n".join(lines)
+
+
+def markdown(rows):
+    """The same as Markdown: a table for each benchmark."""
+    lines, last = [], None
+    for row in rows:
+        if row["bench"] != last:
+            lines += ["", f"### {row['bench']}", "", "| conditions | what | median | range | beside it |",
+                      "| --- | --- | --- | --- | --- |"]
+            last = row["bench"]
+        ratios = "; ".join(f"{number(ratio['median'])} of {other}"
+                           + (f" ({number(ratio['min'])} .. {number(ratio['max'])})" if ratio["n"] > 1 else "")
+                           for other, ratio in row["ratios"].items())
+        cells = [row["case"], row["name"] + ("" if row["role"] == "subject" else f" ({row['role']})"),
+                 f"{number(row['median'])} {row['unit']}",
+                 f"{number(row['min'])} .. {number(row['max'])}" if row["n"] > 1 else "", ratios]
+        lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+    return "\n".join(lines) + "\n"

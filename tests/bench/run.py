@@ -5,6 +5,7 @@
     tests/bench/run.py [--rounds N] [--seconds S] [--output bench.json] [BENCH...]     default: all
     tests/bench/run.py help
     tests/bench/run.py --show bench.json...     the tables of former runs
+    tests/bench/run.py --keep bench.json...     into the last section of README.md, in place of what is there
 
 Each benchmark is a program of its own that starts the private servers it needs, measures everything
 it compares by turns, round after round, and prints one JSON line for each value; tests/bench/README.md
@@ -34,6 +35,7 @@ BIN = os.path.abspath(os.environ.get("LATIDO_BIN") or os.path.join(ROOT, "build"
 LACKING = 77  # as in bench.py
 LIMIT_S = 1500
 SHOWN_LINES = 15
+LAST = "## The last run"
 
 
 def c_program(name):
@@ -188,18 +190,43 @@ def headline(document):
             f"{m['memory_gib']} GiB, {m['system']}, kernel {m['kernel']}, load average before {m['load_average_before']}")
 
 
+def load(path):
+    """(document, rows) of a former run; ends the program when it is none."""
+    try:
+        with open(path, encoding="utf-8") as f:
+            document = json.load(f)
+        return document, report.aggregate(document["results"])
+    except (OSError, ValueError, KeyError, TypeError) as e:
+        print(f"{path}: {e}", file=sys.stderr)
+        sys.exit(1)
+
+
 def show(paths):
     for path in paths:
-        try:
-            with open(path, encoding="utf-8") as f:
-                document = json.load(f)
-            rows = report.aggregate(document["results"])
-            print(headline(document))
-        except (OSError, ValueError, KeyError, TypeError) as e:
-            print(f"{path}: {e}", file=sys.stderr)
-            return 1
+        document, rows = load(path)
+        print(headline(document))
         for name in dict.fromkeys(row["bench"] for row in rows):
             print(f"\n{name}\n{report.table([row for row in rows if row['bench'] == name])}")
+    return 0
+
+
+def keep(paths):
+    path = os.path.join(HERE, "README.md")
+    text = read_text(path)
+    if LAST not in text:
+        print(f"{path}: no line {LAST!r}", file=sys.stderr)
+        return 1
+    text, found = text[:text.index(LAST)] + LAST + "\n\n", []
+    documents = [load(p) for p in paths]
+    for document, _ in documents:
+        text += f"- {', '.join(dict.fromkeys(r['bench'] for r in document['results']))}: {headline(document)}\n"
+    used = {k: v for document, _ in documents for k, v in document["versions"].items()}
+    text += "- " + "; ".join(f"{k}: {v}" for k, v in used.items()) + "\n"
+    for _, rows in documents:
+        found += rows
+    found.sort(key=lambda row: list(BENCHES).index(row["bench"]) if row["bench"] in BENCHES else len(BENCHES))
+    with open(path, "w", encoding="utf-8") as f:
+        f.write(text + report.markdown(found))
     return 0
 
 
@@ -209,10 +236,11 @@ def main():
     parser.add_argument("--seconds", type=float, help="about how long one measurement takes (default: their own)")
     parser.add_argument("--output", default="bench.json", metavar="FILE", help="default: bench.json")
     parser.add_argument("--show", nargs="+", metavar="FILE", help="measure nothing, print what such files have")
+    parser.add_argument("--keep", nargs="+", metavar="FILE", help="measure nothing, write it into README.md")
     parser.add_argument("bench", nargs="*")
     args = parser.parse_args()
-    if args.show:
-        return show(args.show)
+    if args.show or args.keep:
+        return show(args.show) if args.show else keep(args.keep)
     if "help" in args.bench:
         print("\n".join(f"{name:<10} {text}" for name, (_, text) in BENCHES.items()))
         return 0

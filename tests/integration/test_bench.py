@@ -130,6 +130,17 @@ def test_a_table_and_a_document(start):
     assert finish(start("--show", start.output + ".missing"))[0] == 1
 
 
+def test_the_tables_go_into_the_readme(start, tmp_path):
+    assert finish(start("works"))[0] == 0
+    readme = tmp_path / "README.md"
+    readme.write_text("# A\n\n## The last run\n\nold\n")
+    code = f"import sys; sys.path.insert(0, {BENCH!r}); import run; run.HERE = {str(tmp_path)!r}; sys.exit(run.main())"
+    subprocess.run([sys.executable, "-c", code, "--keep", start.output], check=True, timeout=60)
+    text = readme.read_text()
+    assert text.startswith("# A\n\n## The last run\n\n- works: ") and "old" not in text
+    assert "| c | ours | 3 values/s | 3 .. 3 | 0.75 of COPY (0.75 .. 0.75) |" in text and "COPY (ceiling)" in text
+
+
 def test_what_fails_is_named_and_the_others_go_on(start):
     code, out, _ = finish(start("fails", "chatters", "lacking", "works"))
     assert code == 1
