@@ -5,7 +5,7 @@
  *
  * The commands of a run are recorded once on the way to Redis, byte by byte. Then both take turns on
  * the empty Redis whose port BENCH_REDIS_PORT names (hot.py starts it): the sink anew, and the
- * recording with one write for each batch and its answers only counted. The clock is made up, one
+ * recording, a batch ahead of the answers, which are only counted. The clock is made up, one
  * event a second of each source, so that every run has the same commands; half of the values change
  * from one event to the next.
  */
@@ -161,26 +161,27 @@ static void count(struct counter *c, const char *data, size_t n)
 	}
 }
 
-static void read_answers(int fd, size_t wanted)
+/* Until there were @wanted since @c was empty. */
+static void read_answers(int fd, struct counter *c, size_t wanted)
 {
 	static char data[1 << 16];
-	struct counter c = {0};
 
-	while (c.n < wanted) {
+	while (c->n < wanted) {
 		ssize_t n = recv(fd, data, sizeof(data), 0);
 
 		if (n <= 0)
 			die("recv", "the connection broke");
-		count(&c, data, (size_t)n);
+		count(c, data, (size_t)n);
 	}
 }
 
 static void empty_redis(int fd)
 {
 	static const char text[] = "*1\r\n$8\r\nFLUSHALL\r\n";
+	struct counter c = {0};
 
 	send_all(fd, text, sizeof(text) - 1);
-	read_answers(fd, 1);
+	read_answers(fd, &c, 1);
 }
 
 /* ---- recording ---- */
@@ -383,21 +384,27 @@ static struct took run_sink(
 	return t;
 }
 
+/* A batch is sent before the answers to the one before are read: Redis never waits. */
 static struct took run_bare(const struct load *l, int fd, const struct lt_buf *recorded, size_t at,
 	const struct mark *marks)
 {
 	const size_t warm = batches_of(l, WARM), all = warm + batches_of(l, l->n_events);
+	struct counter c = {0};
 	struct took t = {0};
+	size_t sent = 0;
 
 	for (size_t i = 0; i < all; i++) {
 		if (i == warm) {
+			read_answers(fd, &c, sent);
 			t.ns = real_ns(CLOCK_MONOTONIC);
 			t.cpu_ns = real_ns(CLOCK_PROCESS_CPUTIME_ID);
 		}
 		send_all(fd, recorded->data + at, marks[i].end - at);
-		read_answers(fd, marks[i].answers);
 		at = marks[i].end;
+		read_answers(fd, &c, sent);
+		sent += marks[i].answers;
 	}
+	read_answers(fd, &c, sent);
 	t.ns = real_ns(CLOCK_MONOTONIC) - t.ns;
 	t.cpu_ns = real_ns(CLOCK_PROCESS_CPUTIME_ID) - t.cpu_ns;
 	return t;
