@@ -21,11 +21,47 @@ bool engine_append(void *ctx, const struct lt_labels *labels, int64_t t_ms, doub
 	return lt_as_append(e->store, s, t_ms, v);
 }
 
+static bool is_firing(const struct lt_alert *a)
+{
+	return a && a->state == LT_ALERT_FIRING;
+}
+
+/*
+ * For those who are told, alerts with the same labels are one, whichever rules they come from: it
+ * begins with the first of them and ends with the last. Return: there is nothing to tell.
+ */
+static bool join_twin(
+	struct lt_engine *e, const struct lt_alert *a, enum lt_alert_event ev, int64_t t_ms)
+{
+	const struct lt_alert *twin = lt_rules_twin(e->rules, a);
+
+	if (!twin)
+		return false;
+	switch (ev) {
+	case LT_ALERT_BEGAN:
+		return true;
+	case LT_ALERT_FIRED:
+		return is_firing(twin);
+	case LT_ALERT_CANCELLED:
+		lt_outputs_refresh(e->outputs, e->rules, twin);
+		return true;
+	case LT_ALERT_RESOLVED:
+		break;
+	}
+	if (is_firing(twin)) {
+		lt_outputs_refresh(e->outputs, e->rules, twin);
+		return true;
+	}
+	lt_outputs_event(e->outputs, e->rules, a, ev, t_ms);
+	lt_outputs_event(e->outputs, e->rules, twin, LT_ALERT_BEGAN, t_ms);
+	return true;
+}
+
 void engine_event(void *ctx, const struct lt_alert *a, enum lt_alert_event ev, int64_t t_ms)
 {
 	struct lt_engine *e = ctx;
 
-	if (e->role != LT_ROLE_LEAD)
+	if (e->role != LT_ROLE_LEAD || join_twin(e, a, ev, t_ms))
 		return;
 	lt_outputs_event(e->outputs, e->rules, a, ev, t_ms);
 	if (ev == LT_ALERT_FIRED)
@@ -37,7 +73,9 @@ void engine_send(void *ctx, const struct lt_alert *a, int64_t t_ms)
 	struct lt_engine *e = ctx;
 
 	(void)t_ms;
-	if (e->role == LT_ROLE_LEAD)
+	if (e->role != LT_ROLE_LEAD)
+		return;
+	if (a->state != LT_ALERT_INACTIVE || !is_firing(lt_rules_twin(e->rules, a)))
 		lt_outputs_send(e->outputs, e->rules, a);
 }
 

@@ -252,6 +252,14 @@ struct lt_state *lt_outputs_state(struct lt_outputs *o)
 
 /* ---- what happens ---- */
 
+/* Does another rule's alert with the same labels stand before it? */
+static bool outdone(const struct lt_rules *r, const struct lt_alert *a)
+{
+	const struct lt_alert *twin = lt_rules_twin(r, a);
+
+	return a->state == LT_ALERT_INACTIVE || (twin && twin->state > a->state);
+}
+
 static bool ended(enum lt_alert_event e)
 {
 	return e == LT_ALERT_RESOLVED || e == LT_ALERT_CANCELLED;
@@ -301,14 +309,18 @@ void lt_outputs_event(struct lt_outputs *o, const struct lt_rules *r, const stru
 
 void lt_outputs_send(struct lt_outputs *o, const struct lt_rules *r, const struct lt_alert *a)
 {
-	char fingerprint[LT_ALERT_FINGERPRINT_LEN];
-
 	lt_buf_reset(&o->event);
 	lt_alert_am_json(r, a, &o->event);
 	for (size_t i = 0; i < o->n_managers; i++)
 		lt_notifier_alert(o->managers[i], a->fingerprint, o->event.data, o->event.len);
-	if (a->state == LT_ALERT_INACTIVE)
-		return;
+	if (a->state != LT_ALERT_INACTIVE)
+		lt_outputs_refresh(o, r, a);
+}
+
+void lt_outputs_refresh(struct lt_outputs *o, const struct lt_rules *r, const struct lt_alert *a)
+{
+	char fingerprint[LT_ALERT_FINGERPRINT_LEN];
+
 	lt_alert_fingerprint(a, fingerprint);
 	lt_buf_reset(&o->json);
 	lt_alert_json(r, a, &o->json);
@@ -329,7 +341,7 @@ static void resync_one(void *ctx, const struct lt_alert *a)
 	struct lt_outputs *o = w->o;
 	char fingerprint[LT_ALERT_FINGERPRINT_LEN];
 
-	if (a->state == LT_ALERT_INACTIVE)
+	if (outdone(w->r, a))
 		return;
 	lt_alert_fingerprint(a, fingerprint);
 	lt_buf_reset(&o->json);
@@ -352,7 +364,7 @@ static void republish_one(void *ctx, const struct lt_alert *a)
 	struct walk *w = ctx;
 	char fingerprint[LT_ALERT_FINGERPRINT_LEN];
 
-	if (a->state == LT_ALERT_INACTIVE)
+	if (outdone(w->r, a))
 		return;
 	lt_alert_fingerprint(a, fingerprint);
 	lt_buf_reset(&w->o->event);

@@ -36,6 +36,8 @@ void lt_outputs_event(struct lt_outputs *o, const struct lt_rules *r, const stru
 	enum lt_alert_event e, int64_t t_ms);
 /** lt_outputs_send() - an Alertmanager's due; also brings the values in Redis up to date. */
 void lt_outputs_send(struct lt_outputs *o, const struct lt_rules *r, const struct lt_alert *a);
+/** lt_outputs_refresh() - bring an active alert in Redis up to date. */
+void lt_outputs_refresh(struct lt_outputs *o, const struct lt_rules *r, const struct lt_alert *a);
 /** lt_outputs_resync() - Redis has to get everything anew. */
 void lt_outputs_resync(struct lt_outputs *o, const struct lt_rules *r);
 /** lt_outputs_republish() - the broker may have lost what it retained. */

@@ -99,12 +99,22 @@ void lt_rules_adopt(
 			struct rule *rule = (struct rule *)from->pub.rules[j];
 			struct rule *match = to ? find_rule(to, rule) : NULL;
 
-			if (match) {
+			rule->done = match != NULL;
+			if (match)
 				take_over(match, rule);
-				continue;
-			}
-			move_list(to ? &to->stale : &r->orphans, &rule->before);
-			end_alerts(old, rule, t_ms, from->pub.interval_ms, sink);
+			else
+				move_list(to ? &to->stale : &r->orphans, &rule->before);
+		}
+	}
+	/* What ends, ends when all that stay are there: they may have the same labels. */
+	for (size_t i = 0; i < old->n_groups; i++) {
+		const struct lt_rules_group *from = &old->groups[i]->pub;
+
+		for (size_t j = 0; j < from->n_rules; j++) {
+			struct rule *rule = (struct rule *)from->rules[j];
+
+			if (!rule->done)
+				end_alerts(old, rule, t_ms, from->interval_ms, sink);
 		}
 	}
 	move_list(&r->orphans, &old->orphans);

@@ -389,6 +389,27 @@ void lt_rules_hold(
 	own->hold_until_ms = until_ms;
 }
 
+const struct lt_alert *lt_rules_twin(const struct lt_rules *r, const struct lt_alert *a)
+{
+	const struct lt_alert *found = NULL;
+
+	for (size_t i = 0; i < r->n_groups; i++) {
+		for (size_t j = 0; j < r->groups[i]->pub.n_rules; j++) {
+			const struct rule *rule = (const struct rule *)r->groups[i]->pub.rules[j];
+			const struct alert *other;
+
+			/* alertname is one of the labels */
+			if (&rule->pub == a->rule || rule->pub.kind != LT_RULE_ALERT ||
+				strcmp(rule->pub.name, a->rule_name) != 0)
+				continue;
+			other = alert_set_find(&rule->alerts, a->labels);
+			if (other && other->pub.state > (found ? found->state : LT_ALERT_INACTIVE))
+				found = &other->pub;
+		}
+	}
+	return found;
+}
+
 void lt_rules_resend(struct lt_rules *r)
 {
 	for (size_t i = 0; i < r->n_groups; i++) {

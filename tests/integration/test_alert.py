@@ -314,6 +314,50 @@ def test_reload(site):
 
 
 @pytest.mark.once
+def test_two_rules_with_the_same_labels_are_one_alert(site, webhook, servers_folder):
+    """It fires with the first and ends with the last, at the Alertmanager, too; within one rule it is an error."""
+    rules = """
+groups:
+- name: one
+  rules:
+  - {alert: Bad, expr: temp > 30}
+  - {alert: Same, expr: 'label_replace(temp, "instance", "all", "", "") > 30'}
+- name: two
+  rules:
+  - {alert: Bad, expr: load > 30}
+  - {alert: Bad, expr: load > 20, for: 1h}
+"""
+    with Alertmanager(servers_folder) as manager:
+        s = site(rules, webhooks=[webhook.url], alertmanagers=[manager.url])
+        alert = s.start()
+        s.send("n1", temp=40.0, load=10.0)
+        s.wait_state("Bad/n1", "firing")
+        s.send("n1", temp=40.0, load=41.0)
+        wait_until(lambda: alert.value("latido_alert_alerts", state="firing") == 3, SECONDS, "both rules fire, and Same")
+        assert alert.value("latido_alert_alerts", state="pending") == 1
+        s.send("n1", temp=10.0, load=42.0)
+        wait_until(lambda: alert.value("latido_alert_alerts", state="firing") == 1, SECONDS, "only the second does")
+        assert s.active()["Bad/n1"]["state"] == "firing" and s.active()["Bad/n1"]["expr"] == "load > 30"
+        wait_until(lambda: "Bad" in manager.alerts(), SECONDS, "the Alertmanager has it")
+        s.send("n1", temp=10.0, load=25.0)
+        s.wait_state("Bad/n1", "pending")  # what is left
+        wait_until(lambda: "Bad" not in manager.alerts(), SECONDS, "it is resolved there")
+        s.send("n1", temp=10.0, load=10.0)
+        wait_until(lambda: s.active() == {}, SECONDS, "nothing is left")
+        s.send("n1", temp=40.0, load=40.0)
+        s.wait_state("Bad/n1", "firing")
+        s.rules.write_text(rules.replace("{alert: Bad, expr: temp > 30}", "{record: x, expr: vector(1)}"), encoding="utf-8")
+        alert.signal(signal.SIGHUP)
+        wait_until(lambda: alert.value("latido_alert_reloads_total") == 1, SECONDS, "the first rule is gone")
+        wait_until(lambda: s.active()["Bad/n1"]["expr"] == "load > 30", SECONDS, "the second holds it")
+        s.send("n2", temp=40.0, load=1.0)
+        failing = alert.wait_log("rule_failed")
+        assert failing["rule"] == "Same" and "same labelset" in failing["err"]
+        alert.terminate()
+    assert webhook.states("Bad") == [("Bad", "n1", state) for state in ("firing", "resolved", "firing")]
+
+
+@pytest.mark.once
 def test_rule_files_on_the_command_line(bin_folder, tmp_path):
     good, bad = tmp_path / "good.yaml", tmp_path / "bad.yaml"
     good.write_text(RULES, encoding="utf-8")

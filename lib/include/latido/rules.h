@@ -208,6 +208,14 @@ void lt_rules_each_alert(
 	const struct lt_rules *r, void (*fn)(void *ctx, const struct lt_alert *a), void *ctx);
 
 /**
+ * lt_rules_twin() - another rule's active alert with the labels, and so the fingerprint, of @a
+ *
+ * Return: a firing one before a pending one; NULL: there is none. Of equal ones the one of the first
+ * rule.
+ */
+const struct lt_alert *lt_rules_twin(const struct lt_rules *r, const struct lt_alert *a);
+
+/**
  * lt_rules_adopt() - carry the state of @old over, before @old is freed and @r takes its place
  * @t_ms: time of the last evaluation.
  *
