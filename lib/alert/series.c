@@ -7,7 +7,8 @@
 #include "selectors.h"
 
 #define CAP_FIRST  4
-#define CAP_SPARE  4 /* a full buffer grows unless a quarter of it is free after cleaning */
+#define CAP_SPARE  8 /* a full buffer grows unless an eighth of it is free after cleaning, ... */
+#define CAP_MORE   5 /* ... by a fifth of what it holds: most windows stay as they are once full */
 #define STEP_BYTES (sizeof(double) + sizeof(uint32_t))
 
 struct lt_as {
@@ -190,23 +191,42 @@ static int storage_select(void *ctx, const struct lt_promql_expr *e,
 		"a selector that was never registered");
 }
 
-/* The newest one at or before @t_ms; n: none. */
+/*
+ * The newest one at or before @t_ms; n: none. Samples are mostly evenly spaced, so the search begins
+ * where it would then be and touches few lines of memory: with many series each one costs more than
+ * all the arithmetic.
+ */
 static uint32_t at_or_before(const struct lt_as_series *s, int64_t t_ms)
 {
-	uint32_t lo = 0, hi = s->n;
+	const uint32_t *off = offsets(s);
+	uint32_t lo = 0, hi = s->n, guess, near = 2;
+	int64_t want = t_ms - s->base_ms;
 
-	/* Most often it is one of the last. */
-	if (s->n && time_of(s, s->n - 1) <= t_ms)
+	if (!s->n || want < off[0])
+		return s->n;
+	if (want >= off[s->n - 1])
 		return s->n - 1;
+	/* Here off[0] <= want < off[n - 1]; what is looked for is in [lo, hi). */
+	guess = (uint32_t)((uint64_t)(want - off[0]) * (s->n - 1) / (off[s->n - 1] - off[0]));
+	if (off[guess] <= want) {
+		for (lo = guess; lo + near < hi && off[lo + near] <= want; near *= 2)
+			lo += near;
+		hi = lo + near < hi ? lo + near : hi;
+		lo++;
+	} else {
+		for (hi = guess; hi > near && off[hi - near] > want; near *= 2)
+			hi -= near;
+		lo = hi > near ? hi - near : 0;
+	}
 	while (lo < hi) {
 		uint32_t mid = lo + (hi - lo) / 2;
 
-		if (time_of(s, mid) <= t_ms)
+		if (off[mid] <= want)
 			lo = mid + 1;
 		else
 			hi = mid;
 	}
-	return lo ? lo - 1 : s->n;
+	return lo - 1;
 }
 
 static bool storage_last(
@@ -237,12 +257,35 @@ static void storage_range(
 {
 	const struct lt_as_series *s = series;
 	uint32_t from = at_or_before(s, mint_ms - 1), to = at_or_before(s, maxt_ms);
+	const uint32_t *off = offsets(s);
+	struct lt_point *p;
 
 	(void)ctx;
 	if (to == s->n)
 		return;
-	for (uint32_t i = from == s->n ? 0 : from + 1; i <= to; i++)
-		lt_points_add(out, time_of(s, i), s->v[i]);
+	from = from == s->n ? 0 : from + 1;
+	if (from > to)
+		return;
+	p = lt_points_room(out, to - from + 1);
+	for (uint32_t i = from; i <= to; i++, p++) {
+		p->t_ms = s->base_ms + off[i];
+		p->v = s->v[i];
+	}
+	out->n += to - from + 1;
+}
+
+/* The lines that a look at the newest samples, or at the ends of a window, begins with. */
+static void storage_soon(void *ctx, const void *series)
+{
+	const struct lt_as_series *s = series;
+
+	(void)ctx;
+	if (!s->n)
+		return;
+	__builtin_prefetch(s->v + s->n - 1);
+	__builtin_prefetch(s->v);
+	__builtin_prefetch(offsets(s));
+	__builtin_prefetch(offsets(s) + s->n - 1);
 }
 
 struct lt_as *lt_as_new(
@@ -258,6 +301,7 @@ struct lt_as *lt_as_new(
 		.select = storage_select,
 		.last = storage_last,
 		.range = storage_range,
+		.soon = storage_soon,
 	};
 	a->now = lt_selectors_new(pool);
 	grow_table(a);
@@ -487,8 +531,8 @@ static void make_room(struct lt_as *a, struct lt_as_series *s, int64_t now_ms)
 		thin_out(a, s, now_ms);
 	if (s->n)
 		rebase(s);
-	if (s->n > s->cap - s->cap / CAP_SPARE || !s->cap)
-		resize(a, s, s->cap ? s->cap + s->cap / 2 : CAP_FIRST);
+	if (s->n + 1 + s->cap / CAP_SPARE > s->cap)
+		resize(a, s, s->cap ? s->n + s->n / CAP_MORE + CAP_FIRST : CAP_FIRST);
 }
 
 bool lt_as_append(struct lt_as *a, struct lt_as_series *s, int64_t t_ms, double v)

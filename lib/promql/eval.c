@@ -47,7 +47,7 @@ const struct lt_labels *pq_cache_put(struct pq_eval *ev, struct pq_cache *c, siz
 	/* Positions are filled one after the other; a cache that was trimmed has holes. */
 	while (c->n <= i) {
 		if (c->n == c->cap) {
-			c->cap = c->cap ? c->cap * 2 : 16;
+			c->cap += c->cap < 1024 ? c->cap + 16 : c->cap / 4;
 			c->e = lt_realloc(c->e, c->cap * sizeof(*c->e));
 		}
 		c->e[c->n++] = (struct pq_cached){0};
@@ -77,7 +77,7 @@ void pq_cache_trim(struct pq_eval *ev, struct pq_cache *c, size_t n)
 		}
 	}
 	if (c->cap > 64 && c->n < c->cap / 4) {
-		c->cap /= 2;
+		c->cap /= 2; /* a shrinking result gives memory back in a few evaluations */
 		c->e = lt_realloc(c->e, c->cap * sizeof(*c->e));
 	}
 }

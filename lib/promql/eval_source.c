@@ -3,6 +3,9 @@
 
 /* Selectors: series and samples from the storage. */
 
+#define FAR_AHEAD  8
+#define NEAR_AHEAD 3
+
 int64_t pq_when(const struct pq_eval *ev, const struct pq_when *w, int64_t t_ms)
 {
 	if (w->at == AT_TIME)
@@ -95,6 +98,17 @@ static size_t seek(struct pq_loaded *l, int64_t t_ms)
 	return lo;
 }
 
+/* Memory that the next ones need is fetched while this one is computed. */
+static void look_ahead(const struct pq_eval *ev, const struct pq_source *src, size_t i)
+{
+	if (!ev->st->soon || ev->stepping)
+		return;
+	if (i + FAR_AHEAD < src->n)
+		__builtin_prefetch(src->series[i + FAR_AHEAD].series);
+	if (i + NEAR_AHEAD < src->n)
+		ev->st->soon(ev->st->ctx, src->series[i + NEAR_AHEAD].series);
+}
+
 /* The sample that an instant selector sees. Return: 1, 0 or a code. */
 static int newest(struct pq_eval *ev, const struct lt_promql_selector *s, struct pq_source *src,
 	size_t i, int64_t ref_ms, struct lt_point *out)
@@ -134,6 +148,7 @@ int pq_eval_instant(
 	for (size_t i = 0; i < src->n; i++) {
 		struct lt_point p;
 
+		look_ahead(ev, src, i);
 		rc = newest(ev, s, src, i, ref, &p);
 		if (rc < 0)
 			return rc;
@@ -154,6 +169,7 @@ int pq_window(struct pq_eval *ev, const struct lt_promql_selector *s, struct pq_
 	int rc;
 
 	if (!ev->stepping) {
+		look_ahead(ev, src, i);
 		ev->points.n = 0;
 		ev->st->range(ev->st->ctx, src->series[i].series, min, max, &ev->points);
 		ev->samples_read += ev->points.n;
@@ -174,7 +190,9 @@ int pq_window(struct pq_eval *ev, const struct lt_promql_selector *s, struct pq_
 		for (size_t k = from; k < to; k++)
 			lt_points_add(&ev->points, l->p[k].t_ms, l->p[k].v);
 	}
-	for (size_t k = 0; k < ev->points.n; k++)
+	while (kept < ev->points.n && !lt_promql_is_stale(ev->points.p[kept].v))
+		kept++;
+	for (size_t k = kept; k < ev->points.n; k++)
 		if (!lt_promql_is_stale(ev->points.p[k].v))
 			ev->points.p[kept++] = ev->points.p[k];
 	ev->points.n = kept;

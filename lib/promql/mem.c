@@ -34,6 +34,15 @@ void lt_points_add(struct lt_points *a, int64_t t_ms, double v)
 	a->p[a->n++] = (struct lt_point){t_ms, v};
 }
 
+struct lt_point *lt_points_room(struct lt_points *a, size_t n)
+{
+	if (a->cap - a->n < n) {
+		a->cap = a->n + n + a->cap / 2;
+		a->p = lt_realloc(a->p, a->cap * sizeof(*a->p));
+	}
+	return a->p + a->n;
+}
+
 void lt_points_fini(struct lt_points *a)
 {
 	free(a->p);

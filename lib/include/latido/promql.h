@@ -73,6 +73,8 @@ struct lt_points {
 	size_t n, cap;
 };
 void lt_points_add(struct lt_points *a, int64_t t_ms, double v);
+/** lt_points_room() - make room for @n more. Return: where they go; a->n is the caller's to raise. */
+struct lt_point *lt_points_room(struct lt_points *a, size_t n);
 void lt_points_fini(struct lt_points *a);
 
 /* ---- parsing ---- */
@@ -223,6 +225,8 @@ struct lt_promql_storage {
 	/** @range: append all samples with mint_ms <= t <= maxt_ms to @out, by ascending time */
 	void (*range)(void *ctx, const void *series, int64_t mint_ms, int64_t maxt_ms,
 		struct lt_points *out);
+	/** @soon: may be NULL; it will be asked for this series in a moment: a chance to prefetch */
+	void (*soon)(void *ctx, const void *series);
 	/** @done: may be NULL; the evaluation is over, what select() handed out is not used any more */
 	void (*done)(void *ctx);
 };
