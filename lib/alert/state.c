@@ -412,7 +412,8 @@ static int take_over(struct lt_state *s, struct lt_err *err)
 		lt_buf_fini(&in.alerts);
 		return rc;
 	}
-	lt_log(LT_INFO, "leading", LT_S("instance", s->token), LT_U("alerts", in.n_alerts));
+	lt_log(LT_INFO, "leading", LT_S("instance", s->token), LT_U("alerts", in.n_alerts),
+		LT_U("asked", lt_counter_get(&s->opts.info->lease_asked)));
 	lt_counter_add(&s->opts.info->takeovers, 1);
 	set_role(s, LT_ROLE_LEAD);
 	pthread_mutex_lock(&s->lock);
@@ -442,6 +443,7 @@ static int renew(struct lt_state *s, struct lt_err *err)
 	lt_redis_str(&s->cmd, s->token);
 	lt_redis_i64(&s->cmd, s->opts.lease_ms);
 	lt_redis_i64(&s->cmd, s->role == LT_ROLE_LEAD ? s->evaluated_ms : 0);
+	lt_counter_add(&s->opts.info->lease_asked, 1);
 	rc = lt_redis_call(s->redis, &s->cmd, &r, err);
 	if (rc != LT_OK)
 		return rc;

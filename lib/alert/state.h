@@ -43,7 +43,7 @@ struct lt_inheritance {
 
 struct lt_state_info {
 	struct lt_gauge leader, waiting;
-	struct lt_counter commits, failures, dropped, takeovers;
+	struct lt_counter commits, failures, dropped, takeovers, lease_asked;
 };
 
 struct lt_state_opts {
