@@ -37,6 +37,8 @@ struct lt_selectors {
 	uint32_t nameless;         /* 1 + the first entry that demands no name */
 	uint32_t instance, job;    /* symbols */
 	size_t list_bytes;
+	bool gave_up; /* a pattern met its limit: */
+	struct lt_err why;
 };
 
 struct lt_selectors *lt_selectors_new(struct lt_label_pool *pool)
@@ -270,7 +272,10 @@ static bool join_list(struct lt_selectors *t, uint32_t first, const struct lt_la
 	for (uint32_t i = first; i; i = t->entries[i - 1].next) {
 		struct entry *e = &t->entries[i - 1];
 
-		if (lt_promql_selector_match(t->pool, e->sel, labels, NULL) != 1)
+		int rc = lt_promql_selector_match(t->pool, e->sel, labels, &t->why);
+
+		t->gave_up |= rc < 0;
+		if (rc != 1)
 			continue;
 		any = true;
 		keep->back_ms = longer(keep->back_ms, e->keep.back_ms);
@@ -301,6 +306,16 @@ bool lt_selectors_join(struct lt_selectors *t, const struct lt_labels *labels, c
 	if (t->nameless)
 		any |= join_list(t, t->nameless, labels, series, keep);
 	return any;
+}
+
+bool lt_selectors_gave_up(struct lt_selectors *t, struct lt_err *err)
+{
+	bool gave_up = t->gave_up;
+
+	if (gave_up)
+		*err = t->why;
+	t->gave_up = false;
+	return gave_up;
 }
 
 void lt_selectors_leave(struct lt_selectors *t, const struct lt_labels *labels)

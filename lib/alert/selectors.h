@@ -32,6 +32,8 @@ int64_t lt_selectors_may_back_ms(const struct lt_selectors *t, const char *name,
  */
 bool lt_selectors_join(struct lt_selectors *t, const struct lt_labels *labels, const void *series,
 	struct lt_keep *keep);
+/** lt_selectors_gave_up() - did a pattern meet its limit since the last call? @err: the last one's. */
+bool lt_selectors_gave_up(struct lt_selectors *t, struct lt_err *err);
 /** lt_selectors_leave() - it is to be taken out by lt_selectors_tidy(), before labels are freed. */
 void lt_selectors_leave(struct lt_selectors *t, const struct lt_labels *labels);
 void lt_selectors_tidy(struct lt_selectors *t);

@@ -23,7 +23,7 @@ struct lt_as {
 	struct lt_as_series **orphans;
 	size_t n_orphans, cap_orphans;
 	size_t bytes; /* of series and their samples */
-	struct lt_complaint full;
+	struct lt_complaint full, gave_up;
 };
 
 static uint32_t *offsets(const struct lt_as_series *s)
@@ -400,6 +400,17 @@ static bool join(struct lt_as *a, struct lt_as_series *s)
 	return true;
 }
 
+/* A series about which a pattern could not decide is left out of that selector, and said. */
+static void report_patterns(struct lt_as *a)
+{
+	struct lt_err err;
+
+	if (!lt_selectors_gave_up(a->now, &err))
+		return;
+	lt_counter_add(&a->info->gave_up, 1);
+	lt_complain(&a->gave_up, LT_ERROR, "pattern_gave_up", LT_S("err", err.msg));
+}
+
 void lt_as_commit(struct lt_as *a)
 {
 	lt_selectors_free(a->now);
@@ -412,6 +423,7 @@ void lt_as_commit(struct lt_as *a)
 		if (s)
 			s->unwanted = !join(a, s);
 	}
+	report_patterns(a);
 	lt_gauge_set(&a->info->selectors, (int64_t)lt_selectors_n(a->now));
 	show(a);
 }
@@ -438,8 +450,10 @@ struct lt_as_series *lt_as_series(struct lt_as *a, const struct lt_labels *label
 
 	if (s)
 		return s->unwanted ? NULL : s;
-	if (!lt_selectors_join(a->now, labels, NULL, &keep))
+	if (!lt_selectors_join(a->now, labels, NULL, &keep)) {
+		report_patterns(a);
 		return NULL;
+	}
 	if (a->n >= a->limits.max_series || a->bytes >= a->limits.max_bytes) {
 		lt_counter_add(&a->info->refused, 1);
 		lt_complain(&a->full, LT_ERROR, "series_limit", LT_U("series", a->n),
@@ -452,6 +466,7 @@ struct lt_as_series *lt_as_series(struct lt_as *a, const struct lt_labels *label
 	s = lt_calloc(1, sizeof(*s));
 	s->labels = lt_labels_get(labels);
 	join(a, s);
+	report_patterns(a);
 	if (a->n * 4 >= a->cap * 3)
 		grow_table(a);
 	a->table[place(a, labels)] = s;

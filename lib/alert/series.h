@@ -49,7 +49,7 @@ struct lt_as_limits {
 /** struct lt_as_info - for metrics; any thread */
 struct lt_as_info {
 	struct lt_gauge series, selectors, samples_bytes, bytes;
-	struct lt_counter out_of_order, refused, removed, thinned;
+	struct lt_counter out_of_order, refused, removed, thinned, gave_up;
 };
 
 struct lt_as;
