@@ -15,6 +15,7 @@ static char **more_files;
 static size_t n_more_files;
 static struct lt_publisher *publisher;
 static char *client;
+static bool connected;
 
 static const struct lt_option options[] = {
 	{.name = "check-rules",
@@ -77,8 +78,9 @@ static struct lt_engine *engine_of(struct lt_ctx *ctx)
 	return lt_sink_alert_engine(lt_consumer_sink(ctx->priv));
 }
 
-static void bus_state(void *arg, bool connected, bool resumed)
+static void bus_state(void *arg, bool is_connected, bool resumed)
 {
+	connected = is_connected;
 	lt_engine_bus(engine_of(arg), connected, resumed);
 	if (connected)
 		lt_publisher_flush(publisher);
@@ -88,6 +90,15 @@ static void writable(void *arg)
 {
 	(void)arg;
 	lt_publisher_flush(publisher);
+}
+
+/* What was published has arrived; with a broker that is away it stays with the next leader. */
+static bool finished(void *arg)
+{
+	struct lt_ctx *ctx = arg;
+
+	return !connected ||
+	       (lt_publisher_empty(publisher) && lt_bus_inflight(lt_consumer_bus(ctx->priv)) == 0);
 }
 
 static int start(struct lt_ctx *ctx, struct lt_err *err)
@@ -101,6 +112,7 @@ static int start(struct lt_ctx *ctx, struct lt_err *err)
 		.since_ns = lt_wall_ns() - longest_ms * LT_NS_PER_MS,
 		.bus_state = bus_state,
 		.writable = writable,
+		.finished = finished,
 	};
 	int rc;
 

@@ -200,6 +200,23 @@ static int64_t left_ms(int64_t end_mono_ns)
 	return ms > 0 ? ms : 0;
 }
 
+/*
+ * What is under way is finished. What waits for a webhook that is down stands in Redis, and an
+ * Alertmanager gets it from the next leader: nobody waits for such a one for long.
+ */
+static void stop_notifier(struct lt_notifier *n, int64_t end_ns, int64_t rest_ms)
+{
+	int64_t wait_ms = left_ms(end_ns) - rest_ms;
+	struct lt_notify_info info;
+
+	if (!n)
+		return;
+	lt_notifier_info(n, &info);
+	if (info.failing || wait_ms < rest_ms)
+		wait_ms = left_ms(end_ns) / 4;
+	lt_notifier_stop(n, wait_ms);
+}
+
 void lt_outputs_stop(struct lt_outputs *o, int64_t deadline_ms)
 {
 	int64_t end_ns = lt_mono_ns() + deadline_ms * LT_NS_PER_MS;
@@ -207,8 +224,10 @@ void lt_outputs_stop(struct lt_outputs *o, int64_t deadline_ms)
 
 	if (!o)
 		return;
-	/* Webhooks first: what they take is still taken out of Redis. What waits for a webhook that
-	 * is down stands there, so nobody waits for such a one for long. */
+	/* What Redis has not taken yet is not told yet either. */
+	if (o->state)
+		lt_state_flush(o->state, deadline_ms / 4);
+	/* Webhooks first: what they take is still taken out of Redis. */
 	for (size_t i = 0; i < o->conf->alert.webhooks.n; i++) {
 		struct lt_notifier *n;
 
@@ -216,15 +235,15 @@ void lt_outputs_stop(struct lt_outputs *o, int64_t deadline_ms)
 		n = o->webhooks[i];
 		o->webhooks[i] = NULL;
 		pthread_mutex_unlock(&o->lock);
-		lt_notifier_stop(n, left_ms(end_ns) / 4);
+		stop_notifier(n, end_ns, deadline_ms / 4);
 	}
 	pthread_mutex_lock(&o->lock);
 	n_managers = o->n_managers;
 	o->n_managers = 0;
 	pthread_mutex_unlock(&o->lock);
 	for (size_t i = 0; i < n_managers; i++)
-		lt_notifier_stop(o->managers[i], left_ms(end_ns) / 4);
-	lt_history_stop(o->history, left_ms(end_ns));
+		stop_notifier(o->managers[i], end_ns, deadline_ms / 4);
+	lt_history_stop(o->history, left_ms(end_ns) / 2);
 	lt_state_stop(o->state, left_ms(end_ns));
 	for (size_t i = 0; i < o->conf->alert.webhooks.n; i++)
 		free(o->webhook_names[i]);

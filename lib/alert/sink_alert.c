@@ -65,7 +65,7 @@ static int64_t tick(struct lt_sink *s, struct lt_err *err)
 static int flush(struct lt_sink *s, struct lt_err *err)
 {
 	(void)err;
-	lt_engine_close(of(s)->engine, of(s)->conf->alert.drain_timeout_ms / 2);
+	lt_engine_close(of(s)->engine, of(s)->conf->alert.drain_timeout_ms * 3 / 4);
 	return LT_OK;
 }
 

@@ -71,13 +71,14 @@ struct lt_state {
 	pthread_t thread;
 
 	pthread_mutex_t lock;
-	pthread_cond_t cond;
+	pthread_cond_t cond, told;    /* the thread's; of lt_state_flush() */
 	struct commit *first, **last; /* waiting */
 	size_t n, n_posted;           /* waiting; of them already told to webhooks */
 	_Atomic int role;             /* enum lt_role */
 	enum lt_role_news news;
 	struct lt_inheritance inheritance;
 	_Atomic bool forced; /* we lead without ever having asked Redis */
+	bool writing;        /* commits that are in no list */
 	bool quit;
 	int64_t quit_mono_ns;
 	_Atomic int64_t evaluated_ms;
@@ -295,6 +296,7 @@ static void drop_commits(struct lt_state *s)
 	pthread_mutex_lock(&s->lock);
 	while ((c = dequeue(s)))
 		free_commit(c);
+	pthread_cond_broadcast(&s->told);
 	pthread_mutex_unlock(&s->lock);
 }
 
@@ -493,6 +495,7 @@ static int write_commits(struct lt_state *s, struct lt_err *err)
 		end = &c->next;
 		c->next = NULL;
 	}
+	s->writing = true;
 	pthread_mutex_unlock(&s->lock);
 	eval_begin(s, commit_script, 1);
 	lt_redis_str(&s->cmd, s->token);
@@ -506,6 +509,8 @@ static int write_commits(struct lt_state *s, struct lt_err *err)
 		if (rc != LT_OK || lt_reply_int(r) == 1)
 			tell_webhooks(s, c);
 	pthread_mutex_lock(&s->lock);
+	s->writing = false;
+	pthread_cond_broadcast(&s->told);
 	if (rc != LT_OK) { /* once more when Redis is back, in front of the others */
 		*end = s->first;
 		if (!s->first)
@@ -536,6 +541,7 @@ static void tell_without_redis(struct lt_state *s)
 		tell_webhooks(s, c);
 		s->n_posted += c->posted && !before;
 	}
+	pthread_cond_broadcast(&s->told);
 }
 
 static void away(struct lt_state *s, const struct lt_err *err)
@@ -665,6 +671,7 @@ static void state_free(struct lt_state *s)
 	pthread_mutex_destroy(&s->lock);
 	pthread_mutex_destroy(&s->done_lock);
 	pthread_cond_destroy(&s->cond);
+	pthread_cond_destroy(&s->told);
 	free(s->token);
 	free(s);
 }
@@ -685,6 +692,7 @@ struct lt_state *lt_state_start(const struct lt_state_opts *opts, struct lt_err 
 	pthread_condattr_init(&mono);
 	pthread_condattr_setclock(&mono, CLOCK_MONOTONIC);
 	pthread_cond_init(&s->cond, &mono);
+	pthread_cond_init(&s->told, &mono);
 	pthread_condattr_destroy(&mono);
 	s->redis = lt_redis_new(opts->redis, err);
 	s->done_redis = s->redis ? lt_redis_new(opts->redis, err) : NULL;
@@ -703,6 +711,29 @@ struct lt_state *lt_state_start(const struct lt_state_opts *opts, struct lt_err 
 		return NULL;
 	}
 	return s;
+}
+
+/* With the lock. */
+static bool something_to_tell(const struct lt_state *s)
+{
+	if (s->role != LT_ROLE_LEAD)
+		return false;
+	for (const struct commit *c = s->first; c; c = c->next) {
+		if (c->has_post && !c->posted)
+			return true;
+	}
+	return s->writing;
+}
+
+void lt_state_flush(struct lt_state *s, int64_t deadline_ms)
+{
+	int64_t end_ns = lt_mono_ns() + deadline_ms * LT_NS_PER_MS;
+	struct timespec t = {.tv_sec = end_ns / LT_NS_PER_S, .tv_nsec = end_ns % LT_NS_PER_S};
+
+	pthread_mutex_lock(&s->lock);
+	while (something_to_tell(s) && lt_mono_ns() < end_ns)
+		pthread_cond_timedwait(&s->told, &s->lock, &t);
+	pthread_mutex_unlock(&s->lock);
 }
 
 void lt_state_stop(struct lt_state *s, int64_t deadline_ms)

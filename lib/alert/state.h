@@ -69,6 +69,13 @@ struct lt_state *lt_state_start(const struct lt_state_opts *opts, struct lt_err 
 /** lt_state_stop() - write what waits until @deadline_ms from now, give the lease back, end. */
 void lt_state_stop(struct lt_state *s, int64_t deadline_ms);
 
+/**
+ * lt_state_flush() - wait until webhooks were told (post()) what was committed so far
+ *
+ * Not when somebody else leads, or nobody is known to; at most @deadline_ms.
+ */
+void lt_state_flush(struct lt_state *s, int64_t deadline_ms);
+
 /** lt_state_take() - is there news? @out: filled for LEAD and MERGE; the caller's. */
 enum lt_role_news lt_state_take(struct lt_state *s, struct lt_inheritance *out);
 /** lt_state_force() - lead without Redis, as long as nobody else is seen to. */

@@ -242,7 +242,8 @@ static void pump(struct lt_consumer *c)
 	lt_gauge_set(&lt_consumer_figures.parking, (int64_t)c->parking.n);
 	lt_gauge_set(&lt_consumer_figures.letters, (int64_t)c->letters.n);
 	if (c->draining && c->flushed && !work_left(c) && lt_deadletters_empty(&c->letters) &&
-		!lt_sink_thread_busy(&c->thread))
+		!lt_sink_thread_busy(&c->thread) &&
+		(!c->opt.finished || c->opt.finished(c->opt.arg)))
 		end_drain(c, true);
 }
 
@@ -405,6 +406,8 @@ static void on_state(void *arg, bool connected, bool resumed, const struct lt_er
 	lt_self_connected(c->self, connected);
 	if (c->opt.bus_state)
 		c->opt.bus_state(c->opt.arg, connected, resumed);
+	if (c->draining)
+		pump(c);
 }
 
 static void inbox_ready(void *arg)
@@ -421,6 +424,8 @@ static void on_writable(void *arg)
 	lt_self_writable(c->self);
 	if (c->opt.writable)
 		c->opt.writable(c->opt.arg);
+	if (c->draining)
+		pump(c);
 }
 
 static void on_delivered(void *arg, uint64_t token, int code, const struct lt_err *err)

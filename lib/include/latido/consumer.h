@@ -111,7 +111,8 @@ struct lt_consumer_options {
 	void *arg;
 	/* Loop thread; any may be NULL. */
 	void (*bus_state)(void *arg, bool connected, bool resumed);
-	void (*writable)(void *arg);                         /* the bus takes publishes again */
+	void (*writable)(void *arg); /* the bus takes publishes again */
+	bool (*finished)(void *arg); /* draining: may we leave? asked again after each report */
 	void (*failed)(void *arg, const struct lt_err *err); /* CONFIG or FATAL */
 	void (*drained)(void *arg, bool complete); /* complete: nothing accepted is missing */
 };
