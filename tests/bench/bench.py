@@ -4,6 +4,7 @@
 import argparse
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -23,6 +24,11 @@ TICKS = os.sysconf("SC_CLK_TCK")
 POSTGRES_CONFIG = "shared_buffers = 512MB\nmax_wal_size = 4GB\nautovacuum = off"
 
 
+def end_by_exit():
+    """SIGTERM, which the runner sends when it is interrupted, unwinds: servers stop, folders go."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+
+
 class Bench:
     """One benchmark program: its arguments (rounds, seconds) and the lines that it prints."""
 
@@ -34,6 +40,7 @@ class Bench:
         for flag, options in extra:
             parser.add_argument(flag, **options)
         self.args, self.name = parser.parse_args(), name
+        end_by_exit()
         self.rounds, self.seconds = self.args.rounds, self.args.seconds
 
     def result(self, figure, case, name, unit, value, number, role="subject"):

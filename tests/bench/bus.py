@@ -11,6 +11,7 @@ import servers
 
 
 def main():
+    bench.end_by_exit()
     with bench.Folder() as folder, servers.Mosquitto(folder) as broker:
         program = os.path.join(os.path.dirname(bench.BIN), "bench", "bus_bench")
         return subprocess.run([program, *sys.argv[1:]], env={**os.environ, "BENCH_BUS_URL": broker.url},
