@@ -174,8 +174,11 @@ def jumps(sender, fleet, client, count):
         fleet.jumping.add(source)
         begin = time.monotonic()
         sender.send(source)
-        servers.wait_until(lambda: any(b'"firing"' in payload for _, payload in client.messages[seen:]), 60, "it fires")
+        name = f'"node-{source}"'.encode()
+        servers.wait_until(lambda: any(b'"firing"' in payload and name in payload
+                                       for _, payload in client.messages[seen:]), 60, "it fires")
         found.append(time.monotonic() - begin)
+        fleet.jumping.discard(source)  # resolved until the next round
     return sorted(found)
 
 

@@ -91,18 +91,23 @@ def tables(b, postgres):
 
 
 def ask(cursor, sources):
-    """Median of ms for the last hour of one series of sources that nobody asked for just before."""
-    took = []
+    """Medians of ms for the last hour of one series of some sources: asked for the first time, and at once again.
+
+    A few sources are in the cache from the round before; of many, the first question reads pages that
+    nobody looked at since they were written.
+    """
+    took = ([], [])
     for _ in range(QUERIES):
         source = f"node{random.randrange(sources)}"
-        begun = time.perf_counter()
-        cursor.execute("SELECT time, value FROM latido_series(%s, 'bench_value', '{\"i\": \"7\"}', "
-                       "now() - interval '1 hour', now() + interval '1 minute')", (source,))
-        rows = len(cursor.fetchall())
-        took.append((time.perf_counter() - begun) * 1000)
-        if not 3600 / STEP_S - 20 <= rows <= 3600 / STEP_S:
-            raise servers.ServerError(f"{rows} rows instead of {3600 // STEP_S}")
-    return sorted(took)[len(took) // 2]
+        for times in took:
+            begun = time.perf_counter()
+            cursor.execute("SELECT time, value FROM latido_series(%s, 'bench_value', '{\"i\": \"7\"}', "
+                           "now() - interval '1 hour', now() + interval '1 minute')", (source,))
+            rows = len(cursor.fetchall())
+            times.append((time.perf_counter() - begun) * 1000)
+            if not 1 <= rows <= 3600 // STEP_S:
+                raise servers.ServerError(f"{rows} rows instead of at most {3600 // STEP_S}")
+    return [sorted(times)[len(times) // 2] for times in took]
 
 
 def queries(b, postgres):
@@ -118,8 +123,10 @@ def queries(b, postgres):
         ask(cursors[sources], sources)
     for number in range(1, b.rounds + 1):
         for sources, cursor in cursors.items():
-            b.result(6, f"one series over one hour, one event in {STEP_S} s", f"{sources} sources", "ms",
-                     ask(cursor, sources), number, role(sources, b.args.sources))
+            first, again = ask(cursor, sources)
+            for how, value in (("at once again", again), ("first time", first)):
+                b.result(6, f"one series over one hour, one event in {STEP_S} s, {how}", f"{sources} sources", "ms",
+                         value, number, role(sources, b.args.sources))
 
 
 def main():
