@@ -148,7 +148,8 @@ def test_random_payloads_stop_nothing(pipeline, client):
 
 def test_the_limits_are_exact(mosquitto, redis, postgres, write_config, run_program, client):
     """With room for the bytes, 100 000 series pass and one more does not; nothing stops behind them."""
-    pipeline = Pipeline(mosquitto, redis, postgres, write_config, run_program, limits={"max_bytes": "8MiB"})
+    pipeline = Pipeline(mosquitto, redis, postgres, write_config, run_program, limits={"max_bytes": "8MiB"},
+                        postgres={"timeout": "2m"})  # a hundred thousand series are made at once
     pipeline.start_consumers()
     client.publish(NODE, event(SOURCE, 1, [float(i) for i in range(100_000)], shape=many_series(100_000)))
     pipeline.wait_hot(1, SOURCE)
