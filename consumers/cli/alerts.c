@@ -10,6 +10,7 @@
 #include "cli.h"
 #include "latido/clock.h"
 #include "latido/event.h"
+#include "latido/promql.h"
 #include "latido/redis_layout.h"
 #include "latido/sink_pg.h"
 #include "text.h"
@@ -17,6 +18,7 @@
 /* latido alerts: what is active (Redis), and with --history what was (PostgreSQL). */
 
 #define DEFAULT_LIMIT 1000
+#define DEFAULT_MS    (24 * 3600 * INT64_C(1000))
 #define SUMMARY_MIN   20
 
 struct alert {
@@ -33,9 +35,10 @@ struct list {
 };
 
 struct query {
-	const char *source, *name, *state;
+	const char *source, *name, *severity, *state;
 	bool json, history;
-	double hours, limit;
+	int64_t from_ms, to_ms; /* of the history */
+	double limit;
 };
 
 /* ---- reading an AlertEvent ---- */
@@ -144,6 +147,7 @@ static bool wanted(const struct query *q, const struct alert *a)
 {
 	return (!*q->source || (a->source && strcmp(a->source, q->source) == 0)) &&
 	       (!*q->name || (a->name && strcmp(a->name, q->name) == 0)) &&
+	       (!*q->severity || (a->severity && strcmp(a->severity, q->severity) == 0)) &&
 	       (!*q->state || (a->state && strcmp(a->state, q->state) == 0));
 }
 
@@ -214,6 +218,19 @@ static size_t width_of(size_t least, const struct list *l, size_t offset)
 	return most < 40 ? most : 40;
 }
 
+/* A value for people: six digits are enough. */
+static void put_value(struct lt_buf *out, const char *s, size_t n)
+{
+	char short_text[32] = "-";
+	double v;
+
+	if (n)
+		snprintf(short_text, sizeof(short_text), "%.*s", (int)n, s);
+	if (n && text_number(s, n, &v) && v - v == 0)
+		snprintf(short_text, sizeof(short_text), "%.6g", v);
+	text_cell(out, short_text, 11, TEXT_RIGHT);
+}
+
 static void put_active(const struct list *l, struct lt_buf *out)
 {
 	size_t name = width_of(5, l, offsetof(struct alert, name));
@@ -224,7 +241,7 @@ static void put_active(const struct list *l, struct lt_buf *out)
 
 	if (isatty(STDOUT_FILENO) && ioctl(STDOUT_FILENO, TIOCGWINSZ, &w) == 0)
 		columns = w.ws_col;
-	used = 9 + name + 2 + source + 2 + 10 + 8;
+	used = 9 + name + 2 + source + 2 + 10 + 8 + 13;
 	for (size_t i = 0; i <= l->n; i++) {
 		const struct alert *a = i ? &l->items[i - 1] : NULL;
 		struct lt_buf age = {0};
@@ -244,6 +261,11 @@ static void put_active(const struct list *l, struct lt_buf *out)
 		text_cell(out, age.data, 6, TEXT_RIGHT);
 		lt_buf_str(out, "  ");
 		lt_buf_fini(&age);
+		if (a)
+			put_value(out, a->value ? a->value : "", a->value ? strlen(a->value) : 0);
+		else
+			text_cell(out, "value", 11, TEXT_RIGHT);
+		lt_buf_str(out, "  ");
 		text_clean(out, a ? or_dash(a->summary) : "summary",
 			strlen(a ? or_dash(a->summary) : "summary"),
 			columns > used + SUMMARY_MIN ? columns - used : SIZE_MAX);
@@ -298,6 +320,19 @@ static void put_member(struct lt_buf *out, const char *name, const char *s, size
 	lt_buf_char(out, ',');
 }
 
+static void put_severity(struct lt_buf *out, const struct lt_alert_row *r)
+{
+	struct alert a = {0};
+	struct json_value v;
+	struct json j;
+
+	json_init(&j, r->labels, r->labels_len);
+	if (json_value(&j, &v) && v.type == JSON_OBJECT)
+		(void)read_map(&j, &a, true);
+	text_clean(out, or_dash(a.severity), strlen(or_dash(a.severity)), SIZE_MAX);
+	free_alert(&a);
+}
+
 static void each(void *arg, const struct lt_alert_row *r)
 {
 	struct output *o = arg;
@@ -331,19 +366,28 @@ static void each(void *arg, const struct lt_alert_row *r)
 		lt_buf_str(b, "}\n");
 	} else {
 		char state[16], name[LT_LABEL_VALUE_MAX + 1], source[LT_LABEL_VALUE_MAX + 1];
+		struct lt_buf age = {0};
 
 		if (!o->rows)
-			lt_buf_printf(&o->text, "%-24s  %-9s  %-28s  %-24s  %s\n", "at", "state",
-				"alert", "source", "value");
+			lt_buf_printf(&o->text, "%-24s  %-9s  %6s  %-28s  %-24s  %11s  %s\n", "at",
+				"state", "after", "alert", "source", "value", "severity");
 		snprintf(state, sizeof(state), "%.*s", (int)r->state_len, r->state);
 		snprintf(name, sizeof(name), "%.*s", (int)r->name_len, r->name);
 		snprintf(source, sizeof(source), "%.*s", (int)r->source_len, r->source);
 		lt_buf_printf(&o->text, "%-24s  %-9s  ", at, state);
+		text_age(&age, (double)(r->at_ms - r->active_ms) / 1000);
+		text_cell(&o->text, r->at_ms > r->active_ms ? age.data : "-", 6, TEXT_RIGHT);
+		lt_buf_fini(&age);
+		lt_buf_str(&o->text, "  ");
 		text_cell(&o->text, name, strlen(name) > 28 ? strlen(name) : 28, TEXT_LEFT);
 		lt_buf_str(&o->text, "  ");
 		text_cell(&o->text, *source ? source : "-",
 			strlen(source) > 24 ? strlen(source) : 24, TEXT_LEFT);
-		lt_buf_printf(&o->text, "  %.*s\n", (int)r->value_len, r->value);
+		lt_buf_str(&o->text, "  ");
+		put_value(&o->text, r->value, r->value_len);
+		lt_buf_str(&o->text, "  ");
+		put_severity(&o->text, r);
+		lt_buf_char(&o->text, '\n');
 	}
 	o->rows++;
 }
@@ -353,7 +397,10 @@ static int print_history(struct cli *cli, const struct query *q)
 	const struct lt_alert_query want = {
 		.source = q->source,
 		.name = q->name,
-		.since_ms = (int64_t)(q->hours * 3600 * 1000),
+		.severity = q->severity,
+		.state = q->state,
+		.from_ms = q->from_ms,
+		.to_ms = q->to_ms,
 		.limit = (int64_t)q->limit,
 	};
 	struct output o = {.json = q->json};
@@ -372,15 +419,65 @@ static int print_history(struct cli *cli, const struct query *q)
 	return written ? LT_EXIT_OK : cli_exit_code();
 }
 
+/* "2026-11-21T10:00:00Z", or how long ago: "90m", "7d". */
+static bool read_time(const char *option, const char *text, int64_t *out_ms)
+{
+	int64_t ago_ms, ns;
+
+	if (lt_rfc3339_parse(text, strlen(text), &ns)) {
+		*out_ms = ns / LT_NS_PER_MS;
+		return true;
+	}
+	if (lt_promql_parse_duration(text, strlen(text), &ago_ms)) {
+		*out_ms = lt_wall_ns() / LT_NS_PER_MS - ago_ms;
+		return true;
+	}
+	cli_usage(&cli_alerts,
+		"%s: a time (2026-11-21T10:00:00Z) or how long ago (90m, 7d), not '%s'", option,
+		text);
+	return false;
+}
+
+/* What belongs together of the options. Return: -1, or the exit code after cli_usage(). */
+static int check(const struct query *q, bool range)
+{
+	static const char *const states[] = {"firing", "pending", "resolved", "cancelled"};
+	bool known = !*q->state;
+
+	for (size_t i = 0; i < (q->history ? 4 : 2); i++)
+		known = known || strcmp(q->state, states[i]) == 0;
+	if (!known)
+		return cli_usage(&cli_alerts, "--state: %s, not '%s'",
+			q->history ? "firing, pending, resolved or cancelled"
+				   : "firing or pending (more with --history)",
+			q->state);
+	if (range && !q->history)
+		return cli_usage(
+			&cli_alerts, "--hours, --since, --until and --number are about --history");
+	if (q->from_ms > q->to_ms)
+		return cli_usage(&cli_alerts, "--since is later than --until");
+	return -1;
+}
+
 static int run(struct cli *cli, int argc, char **argv)
 {
 	static const struct option options[] = {CLI_LONG_OPTIONS,
 		{"source", required_argument, NULL, 's'}, {"alert", required_argument, NULL, 'a'},
-		{"state", required_argument, NULL, 'S'}, {"history", no_argument, NULL, 'H'},
-		{"hours", required_argument, NULL, 't'}, {"number", required_argument, NULL, 'n'},
-		{"json", no_argument, NULL, 'j'}, {"redis", required_argument, NULL, 'R'}, {0}};
-	struct query q = {
-		.source = "", .name = "", .state = "", .hours = 24, .limit = DEFAULT_LIMIT};
+		{"state", required_argument, NULL, 'S'}, {"severity", required_argument, NULL, 'V'},
+		{"since", required_argument, NULL, 'F'}, {"until", required_argument, NULL, 'U'},
+		{"history", no_argument, NULL, 'H'}, {"hours", required_argument, NULL, 't'},
+		{"number", required_argument, NULL, 'n'}, {"json", no_argument, NULL, 'j'},
+		{"redis", required_argument, NULL, 'R'}, {0}};
+	int64_t now_ms = lt_wall_ns() / LT_NS_PER_MS;
+	struct query q = {.source = "",
+		.name = "",
+		.severity = "",
+		.state = "",
+		.from_ms = now_ms - DEFAULT_MS,
+		.to_ms = INT64_MAX / LT_NS_PER_MS, /* also of a database whose clock is ahead */
+		.limit = DEFAULT_LIMIT};
+	bool range = false;
+	double hours;
 	int c, code = -1;
 
 	while (code < 0 &&
@@ -394,18 +491,29 @@ static int run(struct cli *cli, int argc, char **argv)
 			break;
 		case 'S':
 			q.state = optarg;
-			if (strcmp(q.state, "firing") != 0 && strcmp(q.state, "pending") != 0)
-				code = cli_usage(&cli_alerts,
-					"--state: firing or pending, not '%s'", optarg);
+			break;
+		case 'V':
+			q.severity = optarg;
+			break;
+		case 'F':
+		case 'U':
+			range = true;
+			if (!read_time(c == 'F' ? "--since" : "--until", optarg,
+				    c == 'F' ? &q.from_ms : &q.to_ms))
+				code = LT_EXIT_USAGE;
 			break;
 		case 'H':
 			q.history = true;
 			break;
 		case 't':
-			if (!cli_number(&cli_alerts, "--hours", optarg, 0.001, 1e6, &q.hours))
+			range = true;
+			if (!cli_number(&cli_alerts, "--hours", optarg, 0.001, 1e6, &hours))
 				code = LT_EXIT_USAGE;
+			else
+				q.from_ms = now_ms - (int64_t)(hours * 3600 * 1000);
 			break;
 		case 'n':
+			range = true;
 			if (!cli_number(&cli_alerts, "--number", optarg, 1, 1e9, &q.limit))
 				code = LT_EXIT_USAGE;
 			break;
@@ -421,8 +529,8 @@ static int run(struct cli *cli, int argc, char **argv)
 	}
 	if (code < 0)
 		code = cli_no_more(&cli_alerts, argc, argv);
-	if (code < 0 && q.history && *q.state)
-		code = cli_usage(&cli_alerts, "--state is about active alerts, not --history");
+	if (code < 0)
+		code = check(&q, range);
 	if (code < 0)
 		code = cli_configure(cli);
 	if (code >= 0)
@@ -440,9 +548,14 @@ const struct cli_command cli_alerts = {
 		"the last day, from PostgreSQL, oldest first.\n\n"
 		"  -s, --source NAME    of one source (label instance) only\n"
 		"  -a, --alert NAME     of one name (label alertname) only\n"
-		"      --state STATE    firing or pending only\n"
+		"      --severity NAME  of this label severity only\n"
+		"      --state STATE    firing or pending only; --history: resolved, cancelled, "
+		"too\n"
 		"      --history        what was\n"
 		"  -t, --hours N        how far back (24)\n"
+		"      --since TIME     from then on: 2026-11-21T10:00:00Z, or how long ago: 90m, "
+		"7d\n"
+		"      --until TIME     until then\n"
 		"  -n, --number N       the newest N of them (1000)\n"
 		"  -j, --json           a JSON object a line\n"
 		"      --redis URL      instead of redis.url\n"

@@ -10,7 +10,7 @@ _latido_options() {
 	nodes) echo "--output --sort --reverse --redis --config --help" ;;
 	topics) echo "--partitions --replication --retention-days --bus --config --help" ;;
 	deadletter) echo "--all --consumer --dir --bus --config --help" ;;
-	alerts) echo "--source --alert --state --history --hours --number --json --redis --config --help" ;;
+	alerts) echo "--source --alert --severity --state --history --hours --since --until --number --json --redis --config --help" ;;
 	help) ;;
 	*) echo "--config --version --help" ;;
 	esac

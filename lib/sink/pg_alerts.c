@@ -13,8 +13,11 @@ static const char sql[] =
 	"coalesce(value, 0)::text, labels::text, annotations::text, rule::text "
 	"FROM (SELECT * FROM alert_event WHERE ($1::text = '' OR source = $1::text) "
 	"AND ($2::text = '' OR name = $2::text) "
-	"AND at >= now() - $3::int8 * interval '1 millisecond' "
-	"ORDER BY at DESC, fingerprint, state LIMIT $4::int8) x "
+	"AND ($3::text = '' OR labels->>'severity' = $3::text) "
+	"AND ($4::text = '' OR state = $4::text) "
+	"AND at >= timestamptz 'epoch' + $5::int8 * interval '1 millisecond' "
+	"AND at <= timestamptz 'epoch' + $6::int8 * interval '1 millisecond' "
+	"ORDER BY at DESC, fingerprint, state LIMIT $7::int8) x "
 	"ORDER BY at, fingerprint, array_position("
 	"ARRAY['pending', 'firing', 'resolved', 'cancelled'], state)";
 
@@ -27,16 +30,18 @@ int lt_pg_list_alerts(const struct lt_config *conf, const struct lt_alert_query 
 	void (*each)(void *arg, const struct lt_alert_row *row), void *arg, struct lt_err *err)
 {
 	struct lt_pg pg = {.interrupt_fd = -1};
-	uint64_t since = htobe64((uint64_t)q->since_ms), limit = htobe64((uint64_t)q->limit);
+	uint64_t from = htobe64((uint64_t)q->from_ms), to = htobe64((uint64_t)q->to_ms);
+	uint64_t limit = htobe64((uint64_t)q->limit);
 	struct pg_result *r = NULL;
 	int rc = lt_pg_connect(&pg, &conf->postgres, err);
 
 	if (rc == LT_OK)
 		rc = lt_pg_query(&pg, sql,
 			(struct lt_pg_param[]){{q->source, strlen(q->source)},
-				{q->name, strlen(q->name)}, {&since, sizeof(since)},
-				{&limit, sizeof(limit)}},
-			4, &r, err);
+				{q->name, strlen(q->name)}, {q->severity, strlen(q->severity)},
+				{q->state, strlen(q->state)}, {&from, sizeof(from)},
+				{&to, sizeof(to)}, {&limit, sizeof(limit)}},
+			7, &r, err);
 	for (size_t i = 0; rc == LT_OK && i < lt_pg_rows(r); i++) {
 		struct lt_alert_row row = {
 			.at_ms = lt_pg_int(r, i, 0), .active_ms = lt_pg_int(r, i, 1)};

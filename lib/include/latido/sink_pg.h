@@ -62,10 +62,10 @@ struct lt_alert_row {
 		annotations_len, rule_len;
 };
 
-/** struct lt_alert_query - "" = all; the newest @limit of the last @since_ms */
+/** struct lt_alert_query - "" = all; the newest @limit between two times, Unix ms */
 struct lt_alert_query {
-	const char *source, *name;
-	int64_t since_ms, limit;
+	const char *source, *name, *severity, *state;
+	int64_t from_ms, to_ms, limit;
 };
 
 /** lt_pg_list_alerts() - table alert_event, oldest first; blocks. */
