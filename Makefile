@@ -184,11 +184,12 @@ bench: ## Benchmarks beside ceilings and peers, into bench.json; BENCH="store co
 endif
 
 # Breaks everything at random (tests/fault/fault.py); SEED=... replays, FAULTS=... says how often,
-# BUS=kafka: agents publish to Kafka, BUS=bridge: through latido-bridge (both need make kafka-jars).
+# BUS=kafka: agents publish to Kafka, BUS=bridge: through latido-bridge.
 .PHONY: test-fault soak
-test-fault: all ## Kill, stop, cut, fill and set back everything for a few minutes; prove that nothing is lost
+FAULT_JARS = $(if $(filter kafka bridge,$(BUS)),kafka-jars)
+test-fault: all $(FAULT_JARS) ## Kill, stop, cut, fill and set back everything for a few minutes; prove that nothing is lost
 	LATIDO_BIN=$(B)/bin /usr/bin/python3 tests/fault/fault.py --faults $(or $(FAULTS),30) --bus $(or $(BUS),mqtt)
-soak: all ## The same for long, with 100 agents (FAULTS=500)
+soak: all $(FAULT_JARS) ## The same for long, with 100 agents (FAULTS=500)
 	LATIDO_BIN=$(B)/bin /usr/bin/python3 tests/fault/fault.py --faults $(or $(FAULTS),500) --agents 100 \
 		--interval 1000 --bus $(or $(BUS),mqtt)
 

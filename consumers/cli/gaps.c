@@ -28,17 +28,26 @@ static void each(void *arg, const struct lt_gap_row *g)
 		lt_buf_json_str(&o->text, g->source, strlen(g->source));
 		lt_buf_printf(&o->text,
 			",\"epoch\":%" PRId64 ",\"kind\":\"%s\",\"lo\":%" PRId64 ",\"hi\":%" PRId64
-			",\"noticed\":\"%s\"}\n",
+			",\"noticed\":\"%s\"",
 			g->epoch, g->kind, g->lo, g->hi, noticed);
+		if (g->detail_len) {
+			lt_buf_str(&o->text, ",\"detail\":");
+			lt_buf_add(&o->text, g->detail, g->detail_len);
+		}
+		lt_buf_str(&o->text, "}\n");
 	} else {
 		if (!o->rows)
 			lt_buf_printf(&o->text, "%-24s  %-24s  %16s  %-8s  %10s  %s\n", "noticed",
 				"source", "epoch", "kind", "events", "sequence numbers");
 		lt_buf_printf(&o->text,
-			"%-24s  %-24s  %16" PRId64 "  %-8s  %10" PRIu64 "  %" PRId64 "-%" PRId64
-			"\n",
+			"%-24s  %-24s  %16" PRId64 "  %-8s  %10" PRIu64 "  %" PRId64 "-%" PRId64,
 			noticed, g->source[0] ? g->source : "-", g->epoch, g->kind, n, g->lo,
 			g->hi);
+		if (g->detail_len) {
+			lt_buf_str(&o->text, "  ");
+			lt_buf_add(&o->text, g->detail, g->detail_len);
+		}
+		lt_buf_str(&o->text, "\n");
 	}
 	o->rows++;
 	o->events += n;

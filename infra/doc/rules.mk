@@ -49,7 +49,8 @@ install: all man ## Install programs, pages, units and the sample configuration 
 	$(INSTALL) -m 644 $(filter %.1,$(MAN_PAGES)) $(DESTDIR)$(MANDIR)/man1
 	$(INSTALL) -m 644 $(filter %.5,$(MAN_PAGES)) $(DESTDIR)$(MANDIR)/man5
 	$(INSTALL) -m 644 $(filter %.7,$(MAN_PAGES)) $(DESTDIR)$(MANDIR)/man7
-	$(INSTALL) -m 644 infra/latido.yaml $(DESTDIR)$(DOCDIR)
+	$(INSTALL) -m 644 infra/latido.yaml docs/bounds.md $(DESTDIR)$(DOCDIR)
+	$(INSTALL) -m 644 kmod/README.md $(DESTDIR)$(DOCDIR)/kmod.md
 	$(INSTALL) -d $(DESTDIR)$(ALERTDIR)
 	$(INSTALL) -m 644 $(wildcard schemas/alerts/*.yaml) $(DESTDIR)$(ALERTDIR)
 	$(INSTALL) -m 644 infra/completion/latido.bash $(DESTDIR)$(COMPLETIONDIR)/latido

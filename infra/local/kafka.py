@@ -28,7 +28,9 @@ from server_base import HOST, Server, ServerError, find_program, free_port, wait
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 JARS = os.path.join(ROOT, "build", "kafka")
 LOG4J = os.path.join(ROOT, "infra", "kafka", "log4j.properties")
-API_METADATA, API_CREATE_PARTITIONS = 3, 37
+API_OFFSETS, API_METADATA, API_GROUPS, API_ACLS, API_CREATE_PARTITIONS, API_QUOTAS = 2, 3, 15, 30, 37, 49
+PERMISSIONS = {"read": 3, "write": 4, "create": 5, "describe": 8}
+RESOURCES = {"topic": 2, "group": 3}
 
 
 def jars():
@@ -106,6 +108,11 @@ def metadata(port, *topics):
     brokers = dict(reply.list(broker))
     reply.take("i")
     return brokers, dict(reply.list(topic))
+
+
+def words(*texts):
+    """Strings of Kafka's protocol one behind the other."""
+    return b"".join(struct.pack(">h", len(t)) + t.encode() for t in texts)
 
 
 class Broker(Server):
@@ -365,6 +372,47 @@ class Kafka:
         """How many partitions a topic has; 0: it does not exist."""
         broker = next(b for b in self.brokers if b.running())
         return len(metadata(broker.port, topic)[1].get(topic, {}))
+
+    def ends(self, topic):
+        """{partition: offset of what comes next} of a topic in a Kafka of one broker."""
+        numbers = range(self.partitions(topic))
+        body = (struct.pack(">ii", -1, 1) + words(topic) + struct.pack(">i", len(numbers))
+                + b"".join(struct.pack(">iq", n, -1) for n in numbers))
+        reply = call(self.brokers[0].port, API_OFFSETS, 1, body)
+
+        def partition():
+            number, code, _, offset = reply.take("ihqq")
+            if code:
+                raise ServerError(f"{topic}/{number}: error {code}")
+            return number, offset
+
+        return dict(reply.list(lambda: (reply.text(), reply.list(partition)))[0][1])
+
+    def group_state(self, group):
+        """Stable, PreparingRebalance (waits for members to join), CompletingRebalance, Empty, Dead."""
+        reply = call(self.brokers[0].port, API_GROUPS, 0, struct.pack(">i", 1) + words(group))
+        _, code, _, state = reply.take("i"), reply.take("h"), reply.text(), reply.text()
+        if code:
+            raise ServerError(f"group {group}: error {code}")
+        return state
+
+    def quota(self, client, name, value):
+        """Set a quota of a client.id, such as producer_byte_rate; None removes it."""
+        body = (struct.pack(">ii", 1, 1) + words("client-id", client) + struct.pack(">i", 1) + words(name)
+                + struct.pack(">d??", value or 0.0, value is None, False))
+        reply = call(self.brokers[0].port, API_QUOTAS, 0, body, 15)
+        _, _, code, why = reply.take("i"), reply.take("i"), reply.take("h"), reply.text()
+        if code:
+            raise ServerError(f"quota {name} of {client}: {why or code}")
+
+    def allow(self, user, operation, kind, name):
+        """Permit a user one operation (PERMISSIONS) on a topic or group."""
+        body = (struct.pack(">ib", 1, RESOURCES[kind]) + words(name) + struct.pack(">b", 3)
+                + words(f"User:{user}", "*") + struct.pack(">bb", PERMISSIONS[operation], 3))
+        reply = call(self.brokers[0].port, API_ACLS, 1, body, 15)
+        _, _, code, why = reply.take("i"), reply.take("i"), reply.take("h"), reply.text()
+        if code:
+            raise ServerError(f"{user} may not {operation} {kind} {name}: {why or code}")
 
     def add_partitions(self, topic, total):
         """The topic has so many partitions from now on."""

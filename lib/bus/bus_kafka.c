@@ -8,6 +8,11 @@
 
 struct kf_stats kf_stats;
 
+static double ms_as_seconds(void *p)
+{
+	return (double)lt_counter_get(p) / 1000;
+}
+
 static const struct lt_stat stat_table[] = {
 	{"latido_bus_partitions", LT_STAT_GAUGE, NULL, "Partitions assigned to this process.",
 		&kf_stats.partitions, NULL},
@@ -29,6 +34,11 @@ static const struct lt_stat stat_table[] = {
 		NULL},
 	{"latido_bus_rebuilt_total", LT_STAT_COUNTER, NULL,
 		"Producers replaced after a fatal error.", &kf_stats.rebuilt, NULL},
+	{"latido_bus_throttled_total", LT_STAT_COUNTER, NULL,
+		"Replies that a quota of the brokers delayed.", &kf_stats.throttled, NULL},
+	{"latido_bus_throttled_seconds_total", LT_STAT_COUNTER_FN, NULL,
+		"For how long quotas of the brokers delayed replies.", &kf_stats.throttled_ms,
+		ms_as_seconds},
 };
 
 const char *kf_intern(struct kf *k, const char *name)
@@ -99,6 +109,10 @@ void kf_note(struct kf *k, rd_kafka_resp_err_t rc, const char *text)
 	case RD_KAFKA_RESP_ERR__FATAL:
 		k->broken = true;
 		return;
+	case RD_KAFKA_RESP_ERR_CLUSTER_AUTHORIZATION_FAILED:
+		/* Without any permission to write an idempotent producer does not get its number. */
+		kf_out_forbidden(k);
+		return;
 	default:
 		kf_error(&err, rc, "bus.kafka", subject(k, rc), text);
 		if (err.cls == LT_CLS_CONFIG)
@@ -143,6 +157,9 @@ static void looked(struct kf *k, int rc, const char *bad_log)
 		/* The brokers answer, but they do not let us into the group. */
 		err = k->posted;
 		memset(&k->posted, 0, sizeof(k->posted));
+	} else if (rc == 0 && !k->in && k->forbidden.cls) {
+		/* They answer, and we may read, but not write. */
+		err = k->forbidden;
 	} else if (rc == 0) {
 		kf_in_looked(k);
 		tell_up(k);

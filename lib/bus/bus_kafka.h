@@ -26,6 +26,8 @@
 #define KF_ASK_MS        2000
 #define KF_TICK_NS       LT_NS_PER_S
 #define KF_RESEND_NS     (LT_NS_PER_S / 2)
+/* Ask again so often whether we may write meanwhile. */
+#define KF_FORBIDDEN_NS  (2 * LT_NS_PER_S)
 /* Look for new partitions and vanished topics this often. */
 #define KF_LOOK_NS       (10 * LT_NS_PER_S)
 #define KF_HEADERS_MAX   32
@@ -147,7 +149,9 @@ struct kf {
 	size_t inflight; /* accepted and not reported, without at_most_once */
 	size_t n_out;    /* with */
 	bool want_writable;
-	bool broken; /* fatal error: to be replaced */
+	bool broken;             /* fatal error: to be replaced */
+	struct lt_err forbidden; /* that was because we may not write; until a producer lives */
+	int64_t forbidden_ns;    /* since then */
 	struct kf_out *again, **again_end;
 };
 
@@ -191,6 +195,8 @@ void kf_in_fini(struct kf *k);
 int kf_out_publish(struct lt_bus *b, const struct lt_bus_out *m, struct lt_err *err);
 int kf_out_open(struct kf *k, struct lt_err *err);
 void kf_out_serve(struct kf *k);
+/** kf_out_forbidden() - we may not write anything: say so, and try a new producer now and then. */
+void kf_out_forbidden(struct kf *k);
 void kf_out_resend(struct kf *k);
 void kf_out_fini(struct kf *k);
 
@@ -207,7 +213,8 @@ void kf_probe_stop(struct kf_probe *p);
 
 /* Figures of this process's Kafka clients. */
 struct kf_stats {
-	struct lt_counter assigned, revoked, lost_spans, lost_offsets, resent, rebuilt;
+	struct lt_counter assigned, revoked, lost_spans, lost_offsets, resent, rebuilt, throttled,
+		throttled_ms;
 	struct lt_gauge partitions, lag, lag_max;
 };
 extern struct kf_stats kf_stats;

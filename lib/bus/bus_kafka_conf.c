@@ -159,8 +159,22 @@ static void set_producer(struct setting *s, const struct lt_bus_conf *c)
 static void on_log(const rd_kafka_t *rk, int level, const char *fac, const char *text)
 {
 	(void)rk;
-	lt_log(level <= LOG_CRIT ? LT_WARN : LT_DEBUG, "kafka_client", LT_S("facility", fac),
-		LT_S("text", text));
+	/* A producer's fatal error is told by kf_out_forbidden() or rebuild(). */
+	lt_log(level <= LOG_CRIT && strcmp(fac, "FATAL") != 0 ? LT_WARN : LT_DEBUG, "kafka_client",
+		LT_S("facility", fac), LT_S("text", text));
+}
+
+/* A quota of the brokers makes librdkafka wait; called when its queues are served. */
+static void on_throttle(rd_kafka_t *rk, const char *name, int32_t id, int throttle_ms, void *arg)
+{
+	(void)rk;
+	(void)id;
+	(void)arg;
+	if (throttle_ms > 0) {
+		lt_counter_add(&kf_stats.throttled, 1);
+		lt_counter_add(&kf_stats.throttled_ms, (uint64_t)throttle_ms);
+		lt_log(LT_DEBUG, "kafka_throttled", LT_S("broker", name), LT_I("ms", throttle_ms));
+	}
 }
 
 rd_kafka_conf_t *kf_conf_make(struct kf *k, bool consumer, struct lt_err *err)
@@ -187,6 +201,7 @@ rd_kafka_conf_t *kf_conf_make(struct kf *k, bool consumer, struct lt_err *err)
 	set_properties(&s, &c->kafka.properties);
 	free(client);
 	rd_kafka_conf_set_log_cb(s.conf, on_log);
+	rd_kafka_conf_set_throttle_cb(s.conf, on_throttle);
 	rd_kafka_conf_set_opaque(s.conf, k);
 	rd_kafka_conf_set_events(s.conf, RD_KAFKA_EVENT_ERROR | RD_KAFKA_EVENT_REBALANCE |
 						 RD_KAFKA_EVENT_OFFSET_COMMIT | RD_KAFKA_EVENT_DR);

@@ -629,9 +629,9 @@ void kf_in_serve(struct kf *k)
 
 /*
  * Leaves the group, which commits: what was done regularly is not done again. A broker that was there
- * a moment ago gets the time that a busy one needs.
+ * a moment ago gets the time that a busy one needs. Return: false: librdkafka still waits for it.
  */
-static void leave(struct kf *k)
+static bool leave(struct kf *k)
 {
 	int64_t end_ns = lt_mono_ns() + (k->connected && k->joined ? 10000 : 1500) * LT_NS_PER_MS;
 	rd_kafka_error_t *error;
@@ -640,7 +640,7 @@ static void leave(struct kf *k)
 	error = rd_kafka_consumer_close_queue(k->in, k->in_events);
 	if (error) {
 		complain("close", error);
-		return;
+		return true;
 	}
 	while (!rd_kafka_consumer_closed(k->in) && lt_mono_ns() < end_ns) {
 		rd_kafka_event_t *ev = rd_kafka_queue_poll(k->in_events, 50);
@@ -648,14 +648,17 @@ static void leave(struct kf *k)
 		if (ev)
 			handle(k, ev);
 	}
+	return rd_kafka_consumer_closed(k->in);
 }
 
 void kf_in_fini(struct kf *k)
 {
+	bool left;
+
 	if (!k->in)
 		return;
 	k->bus.handler.assigned = NULL;
-	leave(k);
+	left = leave(k);
 	forget_batch(k, NULL);
 	while (k->parts) {
 		struct kf_part *p = k->parts;
@@ -677,10 +680,11 @@ void kf_in_fini(struct kf *k)
 	rd_kafka_queue_destroy(k->in_events);
 	/*
 	 * librdkafka 2.0 ends the process by an assertion when a consumer with the cooperative
-	 * assignor is destroyed before its first assignment. Such a one has left the group and is
-	 * left alone: it holds nothing of ours.
+	 * assignor is destroyed before its first assignment; and destroying one that could not
+	 * leave its group waits for Kafka as long as a session lasts. Both are left alone: they
+	 * hold nothing of ours.
 	 */
-	if (k->joined || !k->cooperative || !k->durable)
+	if (left && (k->joined || !k->cooperative || !k->durable))
 		rd_kafka_destroy_flags(k->in, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
 	k->in = NULL;
 	lt_gauge_set(&kf_stats.partitions, 0);

@@ -202,6 +202,14 @@ static void keep(struct kf *k, struct kf_out *o, const rd_kafka_message_t *m)
 		lt_timer_start_ns(&k->resend, KF_RESEND_NS);
 }
 
+/* Permission was granted, or at least: Kafka no longer refuses the producer at once. */
+static void permitted(struct kf *k)
+{
+	memset(&k->forbidden, 0, sizeof(k->forbidden));
+	k->next_look_ns = 0;
+	kf_wake(k);
+}
+
 static void reported(struct kf *k, const rd_kafka_message_t *m)
 {
 	struct kf_out *o = m->_private;
@@ -209,6 +217,8 @@ static void reported(struct kf *k, const rd_kafka_message_t *m)
 	int code = judge(o, m, &err);
 
 	k->n_out--;
+	if (code == LT_OK && k->forbidden.cls)
+		permitted(k);
 	if (code == LT_EAGAIN && !o->quiet && !k->closing) {
 		keep(k, o, m);
 		return;
@@ -250,6 +260,20 @@ void kf_out_serve(struct kf *k)
 	kf_wake(k); /* others want their turn too */
 }
 
+void kf_out_forbidden(struct kf *k)
+{
+	lt_fail(&k->forbidden, LT_EAUTH, LT_CLS_CONFIG, "bus.publish",
+		"Kafka does not permit this user to write, neither to the topic '%.200s' nor to "
+		"any other; allow it (ACL operation Write)",
+		k->bus.conf->kafka.topic);
+	k->forbidden_ns = lt_mono_ns();
+	k->broken = true;
+	k->next_look_ns = 0;
+	if (k->in)
+		lt_log(LT_ERROR, "kafka_forbids", LT_S("err", k->forbidden.msg));
+	lt_timer_start_ns(&k->resend, KF_FORBIDDEN_NS);
+}
+
 /*
  * After a fatal error librdkafka fails everything that it holds, in order; when the last report is
  * in, a new producer takes its place and gets it all in that order.
@@ -276,7 +300,8 @@ static bool rebuild(struct kf *k)
 		kf_probe_rk(&k->probe, k->out);
 	k->broken = false;
 	lt_counter_add(&kf_stats.rebuilt, 1);
-	lt_log(LT_WARN, "kafka_producer_rebuilt", LT_U("unsent", k->inflight));
+	if (!k->forbidden.cls)
+		lt_log(LT_WARN, "kafka_producer_rebuilt", LT_U("unsent", k->inflight));
 	return true;
 }
 
@@ -284,6 +309,10 @@ void kf_out_resend(struct kf *k)
 {
 	if (k->broken && k->out && !rebuild(k))
 		return;
+	if (k->forbidden.cls && lt_mono_ns() - k->forbidden_ns > 2 * KF_FORBIDDEN_NS)
+		permitted(k);
+	else if (k->forbidden.cls) /* look again whether the new one lives */
+		lt_timer_start_ns(&k->resend, 2 * KF_FORBIDDEN_NS);
 	while (k->again && k->out) {
 		struct kf_out *o = k->again;
 		rd_kafka_headers_t *headers = o->headers;

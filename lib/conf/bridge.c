@@ -6,7 +6,7 @@
 #define SECTION lt_bridge_conf
 
 static const struct lt_conf_key keys[] = {
-	KEY(STRING, "admin", admin, "127.0.0.1:9505", .max = 256,
+	KEY(STRING, "admin", admin, "127.0.0.1:9506", .max = 256,
 		.help = "Listen address of /metrics, /healthz and /readyz; empty: none."),
 	KEY(STRING, "mqtt_url", mqtt_url, "", .max = 1024,
 		.help = "Where nodes and devices publish: mqtt://HOST:PORT or mqtts://HOST:PORT; "

@@ -9,13 +9,13 @@
 /* One statement, so that a hole that closes meanwhile is not shown twice. */
 static const char sql[] =
 	"SELECT s.name, e.epoch, g.kind, g.lo, g.hi, "
-	"(extract(epoch FROM g.noticed) * 1000000)::bigint AS noticed "
+	"(extract(epoch FROM g.noticed) * 1000000)::bigint AS noticed, g.detail::text "
 	"FROM gap g LEFT JOIN epoch e ON e.id = g.epoch_id LEFT JOIN source s ON s.id = "
 	"e.source_id "
 	"WHERE $1::text = '' OR s.name = $1::text "
 	"UNION ALL "
 	"SELECT s.name, e.epoch, 'open', lower(hole), upper(hole) - 1, "
-	"(extract(epoch FROM p.changed) * 1000000)::bigint "
+	"(extract(epoch FROM p.changed) * 1000000)::bigint, NULL "
 	"FROM progress p JOIN epoch e ON e.id = p.epoch_id JOIN source s ON s.id = e.source_id "
 	"CROSS JOIN LATERAL unnest(int8multirange(int8range(p.upto + 1, upper(p.above))) - "
 	"p.above) "
@@ -48,6 +48,7 @@ int lt_pg_list_gaps(const struct lt_config *conf, const char *source, bool open,
 		row.lo = lt_pg_int(r, i, 3);
 		row.hi = lt_pg_int(r, i, 4);
 		row.noticed_us = lt_pg_int(r, i, 5);
+		row.detail = lt_pg_bytes(r, i, 6, &row.detail_len);
 		each(arg, &row);
 	}
 	lt_pg_result_free(r);

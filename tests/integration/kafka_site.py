@@ -90,13 +90,15 @@ class Site:
         self.kafka, self.postgres = kafka, postgres
         self.write_config, self.run_program, self.tmp_path = write_config, run_program, tmp_path
         self.rebalance, self.session, self.url = "cooperative", "2s", kafka.url
+        self.properties, self.sql_timeout = {}, "10s"
         self.loads = []
 
     def config(self, name="store"):
         return self.write_config({
-            "bus": {"url": self.url, "kafka": {"rebalance": self.rebalance, "session_timeout": self.session},
+            "bus": {"url": self.url, "kafka": {"rebalance": self.rebalance, "session_timeout": self.session,
+                                               **({"properties": self.properties} if self.properties else {})},
                     "backoff_base": "50ms", "backoff_cap": "500ms"},
-            "postgres": {"dsn": self.postgres.dsn, "timeout": "10s"},
+            "postgres": {"dsn": self.postgres.dsn, "timeout": self.sql_timeout},
             "store": {"admin": f"127.0.0.1:{servers.free_port()}",
                       "batch": {"max_events": 300, "linger": "20ms"}}}, f"{name}.yaml")
 
@@ -105,11 +107,13 @@ class Site:
                                  "--bus", self.kafka.url, *more], text=True, capture_output=True, check=False)
         assert result.returncode == 0, result.stdout + result.stderr
 
-    def store(self, label="store"):
-        return self.run_program("latido-store", config=self.config(label), label=label)
+    def store(self, label="store", args=()):
+        return self.run_program("latido-store", config=self.config(label), label=label, args=args)
 
-    def load(self, sources, events, junk=0, epoch=EPOCH):
-        path = self.write_config({"bus": {"url": self.kafka.url}}, f"load{len(self.loads)}.yaml")
+    def load(self, sources, events, junk=0, epoch=EPOCH, **keys):
+        """keys: further ones of bus.kafka."""
+        path = self.write_config({"bus": {"url": self.kafka.url, **({"kafka": keys} if keys else {})}},
+                                 f"load{len(self.loads)}.yaml")
         return self.start_load(path, sources, events, junk, epoch)
 
     def start_load(self, path, sources, events, junk, epoch):
@@ -140,6 +144,11 @@ class Site:
         # No source's sequence has a hole, and nothing was given up.
         assert self.postgres.sql("SELECT DISTINCT upto, above::text FROM progress") == [(str(events), "{}")]
         assert self.postgres.sql("SELECT count(*) FROM gap") == [("0",)]
+
+    def check_rows(self, n):
+        """So many rows, each (source, epoch, seq) once."""
+        assert self.postgres.sql("SELECT count(*), count(DISTINCT (source_id, epoch_id, seq)) FROM snapshot") == [
+            (str(n), str(n))]
 
     def positions(self):
         return sum(int(row[0]) for row in self.postgres.sql("SELECT next_offset FROM kafka_progress"))

@@ -4,6 +4,7 @@
 LATIDO_FULL=1: more events and more deaths; the same scenarios.
 """
 
+import json
 import os
 import random
 import subprocess
@@ -323,6 +324,9 @@ def test_retention_deleted_the_position(site):
     store.wait_log("kafka_gap", position="300", continues="600")
     assert site.postgres.sql("SELECT kind, lo, hi, detail->>'topic', epoch_id FROM gap") == [
         ("bus", "300", "599", "latido.metrics", "")]
+    shown = subprocess.run([os.path.join(BIN, "latido"), "gaps", "--json", "-c", site.config()], text=True,
+                           capture_output=True, check=True, timeout=60).stdout
+    assert json.loads(shown)["detail"] == {"topic": "latido.metrics", "partition": 0, "next": 600}
     assert store.metrics().value("latido_bus_gap_messages_total") == 300
     servers.wait_until(lambda: site.positions() == 800, 120, "the end")
     assert site.stored() == 500
