@@ -14,6 +14,7 @@
 #include "http_int.h"
 #include "latido/clock.h"
 #include "latido/log.h"
+#include "latido/stats.h"
 
 /* A thousand browsers that come back at once after a restart must not wait for SYN retries. */
 #define BACKLOG 4096
@@ -31,6 +32,15 @@ static void peer_text(const struct sockaddr *sa, char out[64])
 	snprintf(
 		out, 64, "%s", strncmp(text, "::ffff:", 7) || !strchr(text, '.') ? text : text + 7);
 }
+
+static struct lt_counter turned_away;
+
+static const struct lt_stat stats[] = {
+	{"latido_live_turned_away_total", LT_STAT_COUNTER, NULL,
+		"Connections closed because live.max_clients are open: the idlest one, or the new "
+		"one.",
+		&turned_away, NULL},
+};
 
 /* The server is full: whoever has waited longest without a request makes room. */
 static bool make_room(struct http_server *s)
@@ -55,13 +65,16 @@ static void on_accept(struct evconnlistener *listener, evutil_socket_t fd, struc
 
 	(void)listener;
 	(void)len;
-	if (s->n_conns >= s->opt.limits.max_conns && !make_room(s)) {
+	if (s->n_conns >= s->opt.limits.max_conns) {
 		static struct lt_complaint full;
 
-		lt_complain(&full, LT_WARN, "connections_full",
-			LT_U("max_clients", s->opt.limits.max_conns));
-		evutil_closesocket(fd);
-		return;
+		lt_counter_add(&turned_away, 1);
+		if (!make_room(s)) {
+			lt_complain(&full, LT_WARN, "connections_full",
+				LT_U("max_clients", s->opt.limits.max_conns));
+			evutil_closesocket(fd);
+			return;
+		}
 	}
 	peer_text(sa, peer);
 	http_conn_new(s, (int)fd, peer);
@@ -111,6 +124,7 @@ struct http_server *http_server_new(struct lt_loop *loop, const struct http_opti
 	static const struct timeval second = {.tv_sec = 0, .tv_usec = 500000};
 	struct http_server *s = lt_calloc(1, sizeof(*s));
 
+	lt_stats_add(stats, LT_ARRAY_LEN(stats));
 	s->loop = loop;
 	s->opt = *opt;
 	TAILQ_INIT(&s->conns);

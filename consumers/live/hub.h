@@ -229,7 +229,7 @@ extern const size_t hub_stats_n;
 
 /* Counters that several files add to. */
 struct hub_counters {
-	uint64_t events, lost, skipped, cut, clients, lagging, following;
+	uint64_t events, lost, skipped, cut, clients, lagging, following, ring_cut;
 };
 extern struct hub_counters hub_counters;
 

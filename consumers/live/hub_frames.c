@@ -26,6 +26,7 @@ void hub_trim_ring(struct hub *h, bool all)
 				  h->ring_bytes > (size_t)h->conf->live.resume_bytes)) {
 		struct hub_frame *f = h->ring;
 
+		hub_counters.ring_cut += !all && f->mono_ns >= oldest;
 		h->ring = f->next;
 		if (!h->ring)
 			h->ring_last = &h->ring;

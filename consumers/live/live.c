@@ -48,7 +48,16 @@ static double source_count(void *p)
 	return l->hub ? (double)l->hub->n_sources : 0;
 }
 
+static double ring_bytes(void *p)
+{
+	const struct live *l = p;
+
+	return l->hub ? (double)l->hub->ring_bytes : 0;
+}
+
 static const struct lt_stat stats[] = {
+	{"latido_live_resume_bytes", LT_STAT_GAUGE_FN, NULL,
+		"Frames kept for clients that come back (live.resume_bytes).", &live, ring_bytes},
 	{"latido_live_connections", LT_STAT_GAUGE_FN, NULL, "Open connections, streams included.",
 		&live, connections},
 	{"latido_live_query_queue", LT_STAT_GAUGE_FN, NULL, "Questions that wait for a thread.",

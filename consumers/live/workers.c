@@ -10,6 +10,15 @@
 #include <unistd.h>
 
 #include "latido/redis_layout.h"
+#include "latido/stats.h"
+
+static struct lt_counter refused;
+
+static const struct lt_stat stats[] = {
+	{"latido_live_refused_queries_total", LT_STAT_COUNTER, NULL,
+		"Questions answered with 503 because too many waited for a thread.", &refused,
+		NULL},
+};
 
 struct thread {
 	struct worker worker;
@@ -168,6 +177,7 @@ struct workers *workers_new(struct lt_loop *loop, const struct lt_config *conf, 
 	struct workers *p = lt_calloc(1, sizeof(*p));
 	int rc;
 
+	lt_stats_add(stats, LT_ARRAY_LEN(stats));
 	pthread_mutex_init(&p->lock, NULL);
 	pthread_cond_init(&p->cond, NULL);
 	p->last = &p->first;
@@ -338,6 +348,7 @@ bool answer_submit(struct workers *pool, struct answer_job *a, struct http_req *
 	if (workers_submit(pool, &a->job))
 		return true;
 	req->on_gone = NULL;
+	lt_counter_add(&refused, 1);
 	http_reply_error(req, 503, 1, "too many questions at once; try again");
 	answer_free(a);
 	return false;

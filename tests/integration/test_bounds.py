@@ -6,7 +6,10 @@ import re
 
 import pytest
 
+from alerting import Webhook
 from conftest import ROOT
+from kafka import Kafka
+from kafka_site import Site
 
 pytestmark = pytest.mark.once
 
@@ -21,8 +24,26 @@ def table():
             for programs, what, _, fill, cost in rows]
 
 
-def test_every_bounded_thing_has_its_figures(mosquitto, redis, database, write_config, run_program, tmp_path):
+@pytest.fixture
+def webhook():
+    receiver = Webhook()
+    yield receiver
+    receiver.close()
+
+
+@pytest.fixture
+def kafka(servers_folder):
+    with Kafka(servers_folder) as server:
+        yield server
+
+
+def test_every_bounded_thing_has_its_figures(mosquitto, redis, postgres, kafka, webhook, write_config, run_program, tmp_path):
     bus = {"url": mosquitto.url}
+    database = postgres.dsn
+    site = Site(kafka, postgres, write_config, run_program, tmp_path)
+    site.topics()
+    rules = tmp_path / "rules.yaml"
+    rules.write_text("groups: [{name: g, rules: [{alert: A, expr: x > 1}]}]\n")
     agent = {"source": "n1", "admin": "127.0.0.1:0", "collectors": ["loadavg"]}
     running = {
         "latido-agent": run_program("latido-agent", config=write_config(
@@ -34,13 +55,23 @@ def test_every_bounded_thing_has_its_figures(mosquitto, redis, database, write_c
         "latido-store": run_program("latido-store", config=write_config(
             {"bus": bus, "postgres": {"dsn": database},
              "store": {"admin": "127.0.0.1:0", "inbox_dir": str(tmp_path / "inbox")}})),
+        "latido-store on Kafka": site.store(),
+        "latido-bridge": run_program("latido-bridge", config=write_config(
+            {"bus": {"url": kafka.url},
+             "bridge": {"admin": "127.0.0.1:0", "mqtt_url": mosquitto.url, "inbox_dir": str(tmp_path / "bridge")}})),
+        "latido-alert": run_program("latido-alert", config=write_config(
+            {"bus": bus, "redis": {"url": redis.url}, "postgres": {"dsn": database},
+             "alert": {"admin": "127.0.0.1:0", "rules": [str(rules)], "webhooks": [webhook.url]}})),
+        "latido-live": run_program("latido-live", config=write_config(
+            {"redis": {"url": redis.url}, "postgres": {"dsn": database},
+             "live": {"admin": "127.0.0.1:0", "listen": "127.0.0.1:0", "auth": "none"}})),
     }
     metrics = {name: program.wait_ready().metrics() for name, program in running.items()}
     for name, scrape in metrics.items():
         keys = [(n, *sorted(labels.items())) for n, labels, _ in scrape.samples]
         assert len(keys) == len(set(keys)), f"{name} shows a metric twice"
     rows = table()
-    assert len(rows) > 15
+    assert len(rows) > 35
     seen = set()
     for programs, what, fill, cost, text in rows:
         assert fill, f"{what}: no figure for its fill"

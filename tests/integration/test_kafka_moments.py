@@ -179,7 +179,8 @@ def world(kafka, servers_folder, shared_postgres, database, write_config, run_pr
 def test_a_quota_slows_the_bridge_and_loses_nothing(world):
     """The broker delays its replies: the producer's queue fills, reading stops, and what is sent waits in MQTT."""
     world.kafka.quota("latido-bridge", "producer_byte_rate", 50_000)
-    bridge = world.bridge(bus={"queue_bytes": "1MiB", "kafka": {**world.topics, "max_inflight": 20}})
+    bridge = world.bridge(bus={"queue_bytes": "1MiB", "kafka": {**world.topics, "max_inflight": 20},
+                               "mqtt": {"client_id": "bridge", "keepalive": "60s"}})
     client = Client(world.broker, ["latido/v1/nodes/n1/ack"])
     # Random bytes: they do not get smaller on the way.
     sent = [b'{"n":%d,"text":"%s"}' % (n, os.urandom(2000).hex().encode()) for n in range(1500)]
@@ -190,9 +191,9 @@ def test_a_quota_slows_the_bridge_and_loses_nothing(world):
     assert bridge.value("latido_bus_throttled_seconds_total") > 0
     assert bridge.value("latido_bridge_inflight_bytes") < 3 << 20
     world.kafka.quota("latido-bridge", "producer_byte_rate", None)
-    wait_until(lambda: bridge.value("latido_bridge_delivered_total") == 1501, SECONDS, "everything")
+    # At least once: what was under way when a connection broke comes again.
+    wait_until(lambda: {m["body"] for m in world.dump() if m["key"] == "d1"} == set(sent), SECONDS, "everything")
     wait_until(lambda: client.json("latido/v1/nodes/n1/ack") == [{"epoch": EPOCH, "have": [[1, 1]]}], SECONDS, "ack")
-    assert sorted(m["body"] for m in world.dump() if m["key"] == "d1") == sorted(sent)
     assert not world.dump("deadletter_topic") and bridge.value("latido_bridge_refused_total") == 0
     bridge.terminate()
     client.close()

@@ -43,8 +43,9 @@ struct lt_gap_row {
 	char kind[16];                  /* as in table gap; "open" = it may still come */
 	int64_t epoch, lo, hi;          /* both inclusive */
 	int64_t noticed_us;
-	const char *detail; /* a JSON object, not NUL-terminated; of kind bus: topic and partition */
-	size_t detail_len;  /* 0 = none */
+	const char
+		*detail;   /* a JSON object, not NUL-terminated; of kind bus: topic and partition */
+	size_t detail_len; /* 0 = none */
 };
 
 /**
