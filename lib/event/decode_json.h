@@ -53,7 +53,7 @@ bool json_scalar(struct json_msg *m, const struct json_value *v, double *out);
  * Return: LT_OK, or LT_EDATA: a time that int64 nanoseconds since 1970 cannot hold.
  */
 int json_time(struct json_msg *m, const struct json_value *v, int64_t *out);
-/** json_hora() - "YYYY-MM-DD HH:MM:SS", UTC. Return: false when it is not one. */
+/** json_hora() - "YYYY-MM-DD HH:MM:SS", UTC unless an offset follows. Return: false: it is none. */
 bool json_hora(const char *s, size_t n, int64_t *out);
 
 /* ---- json_series.c ---- */

@@ -61,11 +61,13 @@ bool json_hora(const char *s, size_t n, int64_t *out)
 	char text[20];
 	int64_t ns;
 
-	if (n != 19 || s[10] != ' ')
-		return false;
-	memcpy(text, s, 19);
-	text[19] = 'Z';
-	if (!lt_rfc3339_parse(text, 20, &ns) || ns <= 0)
+	if (n == 19) { /* without a zone: UTC */
+		memcpy(text, s, 19);
+		text[19] = 'Z';
+		s = text;
+		n = sizeof(text);
+	}
+	if (!lt_rfc3339_parse(s, n, &ns) || ns <= 0)
 		return false;
 	*out = ns;
 	return true;

@@ -20,27 +20,32 @@ class Flow:
     """One consumer with a place of its own on the bus; its sources are n0, n1, ...
 
     pids: name -> process (with descendants) whose CPU time counts. sections: the consumer's
-    configuration beside bus. counter: its metric of values done.
+    configuration beside bus. counter: its metric of values done. mqtt: for the bridge, which reads
+    there and writes to bus; its counter is one of messages, and so are all figures then.
     """
 
-    def __init__(self, folder, name, program, bus, sources, values, counter, sections, pids):
+    def __init__(self, folder, name, program, bus, sources, values, counter, sections, pids, mqtt=None):
         self.sources, self.values, self.counter = sources, values, counter
+        self.counted = 1 if mqtt else values
         self.seq, self.pids = 0, pids
-        if bus.startswith("kafka"):
+        if mqtt:
+            self.bus = {"url": bus, "prefix": name + "/v1", "kafka": {"topic": name}, "mqtt": {"client_id": name}}
+        elif bus.startswith("kafka"):
             self.bus = {"url": bus, "kafka": {"topic": name, "group": name}}
         else:
             self.bus = {"url": bus, "prefix": name + "/v1", "mqtt": {"client_id": name}}
         self.load_config = bench.write_config(folder, name + "-load", {"bus": {
-            **self.bus, "mqtt": {"client_id": name + "-load", "max_inflight": 1000}}})
+            **self.bus, **({"url": mqtt} if mqtt else {}),
+            "mqtt": {"client_id": name + "-load", "max_inflight": 1000}}})
+        config = bench.write_config(folder, name, {"bus": self.bus, **sections})
         if bus.startswith("kafka"):
-            subprocess.run([os.path.join(BIN, "latido"), "topics", "create", "-c", self.load_config], check=True,
+            subprocess.run([os.path.join(BIN, "latido"), "topics", "create", "-c", config], check=True,
                            stdout=subprocess.DEVNULL)
-        self.consumer = Program(BIN, program, folder, label=name,
-                                config=bench.write_config(folder, name, {"bus": self.bus, **sections}))
+        self.consumer = Program(BIN, program, folder, label=name, config=config)
         self.consumer.start().wait_ready()
         self.pids = {program: self.consumer.pid, **pids}
         self.send(1)  # every source and shape is known from here on
-        self.wait_for(sources * values)
+        self.wait_for(sources * self.counted)
 
     def done(self):
         return self.consumer.value(self.counter)
@@ -60,7 +65,7 @@ class Flow:
     def measure(self, events):
         """(values a second, {process: CPU seconds a million values}) of emptying a queue of so many events a source."""
         before = self.done()
-        total = events * self.sources * self.values
+        total = events * self.sources * self.counted
         self.consumer.signal(signal.SIGSTOP)
         try:
             self.send(events)

@@ -54,6 +54,7 @@ BENCHES = {
     "store": (c_program("store_bench"), "the store's sink beside a bare COPY of the same rows"),
     "ingest": (python("ingest.py"), "events from MQTT and Kafka into PostgreSQL, beside COPY and one row a sample"),
     "growth": (python("growth.py"), "ingest, tables and queries from 10 to 10 000 sources, 1 to 100 million values"),
+    "bridge": (python("bridge.py"), "messages from MQTT to Kafka by latido-bridge, beside a bare loop"),
     "drain": (python("drain.py"), "an hour of backlog of one agent, and of many"),
     "agent": (python("agent.py"), "a tick of the agent beside node_exporter and collectd"),
     "hot": (python("hot.py"), "the hot state into Redis beside a bare loop with the same commands; from MQTT"),

@@ -147,7 +147,7 @@ class Proof:
             times = collections.defaultdict(list)
             for line in life:
                 if "ts" in line and "id" in line:
-                    said[label].add(line["id"])
+                    said["agents" if label.startswith("agent-") else label].add(line["id"])
                     trouble = line.get("level") in ("warn", "error")
                     times[line["id"], trouble].append(
                         datetime.datetime.fromisoformat(line["ts"].replace("Z", "+00:00")).timestamp())
@@ -159,11 +159,15 @@ class Proof:
         self.prove_said(said)
 
     def prove_said(self, said):
-        counts = self.counts
-        bus = counts["kill_broker"] + counts["kill_kafka"] if self.world.args.bus != "bridge" else 0
+        counts, world = self.counts, self.world
+        mqtt, kafka = counts["kill_broker"], counts["kill_kafka"]
+        gone = ("bus_unavailable", "bus_recovered")
         for label, happened, wanted in [
-                ("latido-store", bus, ("bus_unavailable", "bus_recovered")),
-                ("latido-hot", bus, ("bus_unavailable", "bus_recovered")),
+                # Of so many agents some live through each death of what they publish to.
+                ("agents", 2 * mqtt if world.broker else kafka, gone),
+                ("latido-bridge", mqtt + kafka if world.bridge else 0, gone),
+                ("latido-store", kafka if world.kafka else mqtt, gone),
+                ("latido-hot", kafka if world.kafka else mqtt, gone),
                 ("latido-store", counts["kill_postgres"], ("sink_retry", "sink_recovered")),
                 ("latido-hot", counts["kill_redis"], ("sink_retry", "sink_recovered"))]:
             # Once may fall together with a death of the process that would have said it.

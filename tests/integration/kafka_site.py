@@ -110,15 +110,15 @@ class Site:
     def store(self, label="store", args=()):
         return self.run_program("latido-store", config=self.config(label), label=label, args=args)
 
-    def load(self, sources, events, junk=0, epoch=EPOCH, **keys):
-        """keys: further ones of bus.kafka."""
+    def load(self, sources, events, junk=0, epoch=EPOCH, first=1, **keys):
+        """events of each source from the number first on. keys: further ones of bus.kafka."""
         path = self.write_config({"bus": {"url": self.kafka.url, **({"kafka": keys} if keys else {})}},
                                  f"load{len(self.loads)}.yaml")
-        return self.start_load(path, sources, events, junk, epoch)
+        return self.start_load(path, sources, events, junk, epoch, first)
 
-    def start_load(self, path, sources, events, junk, epoch):
+    def start_load(self, path, sources, events, junk, epoch, first=1):
         process = subprocess.Popen([os.path.join(TOOLS, "bus_load"), path, str(sources), str(events), str(VALUES),
-                                    str(epoch), str(junk)], stdout=subprocess.PIPE, text=True)
+                                    str(epoch), str(junk), str(first)], stdout=subprocess.PIPE, text=True)
         servers.guard_process(process.pid)
         self.loads.append(process)
         return process

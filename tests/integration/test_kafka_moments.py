@@ -7,6 +7,7 @@ Nothing here depends on how quick the machine is: what is held open stays so unt
 import os
 import signal
 import struct
+import threading
 
 import pytest
 import servers
@@ -87,34 +88,55 @@ HOLD = """
     CREATE TABLE hold (x int);
     CREATE FUNCTION hold() RETURNS trigger LANGUAGE plpgsql AS
         $$BEGIN IF EXISTS (SELECT FROM hold) THEN PERFORM pg_sleep(3600); END IF; RETURN NULL; END$$;
-    CREATE CONSTRAINT TRIGGER hold AFTER UPDATE ON kafka_progress DEFERRABLE INITIALLY DEFERRED
-        FOR EACH ROW EXECUTE FUNCTION hold();"""
+    CREATE CONSTRAINT TRIGGER hold AFTER INSERT OR UPDATE ON kafka_progress DEFERRABLE INITIALLY DEFERRED
+        FOR EACH ROW EXECUTE FUNCTION hold();
+    -- no roll-ups, which have transactions of their own
+    CREATE FUNCTION never() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN RETURN NULL; END$$;
+    CREATE TRIGGER never BEFORE INSERT ON rollup_dirty FOR EACH ROW EXECUTE FUNCTION never();"""
 COMMITTING = "SELECT pid FROM pg_stat_activity WHERE state = 'active' AND query = 'COMMIT' AND wait_event = '{}'"
+
+
+def standby_is_awaited(postgres):
+    """From now on each COMMIT waits, on disk already, for a standby that does not exist."""
+    postgres.sql("ALTER SYSTEM SET synchronous_standby_names = 'nobody'")
+    postgres.sql("SELECT pg_reload_conf()")
+
+    def probe():
+        try:
+            postgres.sql("CREATE TABLE probe ()")
+        except servers.ServerError:
+            pass  # it waits until the server is killed
+    threading.Thread(target=probe, daemon=True).start()
+    wait_until(lambda: postgres.sql("SELECT 1 FROM pg_stat_activity WHERE query LIKE 'CREATE%probe%'"
+                                    " AND wait_event = 'SyncRep'"), SECONDS, "commits wait for the standby")
+    postgres.sql("ALTER SYSTEM RESET synchronous_standby_names")  # read at the restart
 
 
 def test_postgres_is_killed_in_commit(site):
     """Inside COMMIT, before it counts; and when it counts already, but the store has not heard of it."""
-    sources, events = 40, 500
+    sources, events, total = 40, 50, 40
     site.topics()
     site.sql_timeout = "10m"
     store = site.store().wait_ready()
     site.postgres.sql(HOLD)
-    load = site.load(sources, events)
-    for i, reached in enumerate(["before", "after", "before", "after"]):
+    # Sources and shapes are known from here on: what waits below is the batches' COMMIT, nothing else.
+    finish(site.load(sources, 1))
+    site.wait_stored(total)
+    for i, reached in enumerate(["before", "after", "before"]):
         if reached == "before":  # a deferred trigger runs in COMMIT
-            arm, disarm, event = ["INSERT INTO hold VALUES (1)"], "DELETE FROM hold", "PgSleep"
-        else:  # the transaction is on disk, and COMMIT waits for a standby that does not exist
-            arm = ["ALTER SYSTEM SET synchronous_standby_names = 'nobody'", "SELECT pg_reload_conf()"]
-            disarm, event = "ALTER SYSTEM RESET synchronous_standby_names", "SyncRep"  # counts from the restart on
-        site.wait_stored((i + 1) * 2000)
-        for statement in arm:
-            site.postgres.sql(statement)
-        wait_until(lambda: site.postgres.sql(COMMITTING.format(event)), SECONDS, f"COMMIT waits in {event}")
+            site.postgres.sql("INSERT INTO hold VALUES (1)")
+        else:
+            standby_is_awaited(site.postgres)
+        load = site.load(sources, events, first=2 + i * events)
+        total += sources * events
+        committing = COMMITTING.format("PgSleep" if reached == "before" else "SyncRep")
+        wait_until(lambda q=committing: site.postgres.sql(q), SECONDS, f"COMMIT waits: {reached}")
         before, position = site.stored(), site.positions()
-        assert before < sources * events
-        site.postgres.sql(disarm)
+        assert before == position < total
+        if reached == "before":
+            site.postgres.sql("DELETE FROM hold")
         store.signal(signal.SIGSTOP)
-        assert site.postgres.sql(COMMITTING.format(event)), "it still waits"
+        assert site.postgres.sql(committing), "it still waits"
         site.postgres.kill(children=False)
         site.postgres.start()
         # The store has not seen the new server yet: this is what the old one left.
@@ -123,10 +145,10 @@ def test_postgres_is_killed_in_commit(site):
         else:
             assert site.stored() > before and site.positions() > position
         store.signal(signal.SIGCONT)
-    finish(load)
-    site.wait_stored(sources * events)
-    site.check(sources, events)
-    wait_until(lambda: site.positions() == sources * events, SECONDS, "the positions are at the end")
+        finish(load)
+        site.wait_stored(total)
+        wait_until(lambda n=total: site.positions() == n, SECONDS, "the positions are at the end")
+    site.check(sources, 1 + 3 * events)
     assert store.logged("sink_retry") and store.logged("sink_recovered")
 
 

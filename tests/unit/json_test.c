@@ -243,6 +243,11 @@ static void the_first_users_document(void **state)
 	assert_int_equal(
 		decode(DEV, "{\"hora\":\"2025-06-17 02:21:54\",\"ts\":1763700000,\"a\":1}"), LT_OK);
 	assert_true(got->time_ns == INT64_C(1763700000000000000));
+	/* with an offset it is that zone's */
+	assert_int_equal(decode(DEV, "{\"hora\":\"2025-06-16 20:21:54-06:00\",\"a\":1}"), LT_OK);
+	assert_true(got->has_time && got->time_ns == INT64_C(1750126914000000000));
+	assert_int_equal(decode(DEV, "{\"hora\":\"2025-06-17T02:21:54Z\",\"a\":1}"), LT_OK);
+	assert_true(got->has_time && got->time_ns == INT64_C(1750126914000000000));
 	assert_int_equal(decode(DEV, "{\"hora\":\"2025-13-17 02:21:54\",\"a\":1}"), LT_OK);
 	assert_true(!got->has_time && got->n_ignored == 1);
 	assert_int_equal(decode(DEV, "{\"hora\":\"1960-06-17 02:21:54\",\"a\":1}"), LT_OK);
