@@ -165,7 +165,7 @@ class Pipeline:
 
     SOURCE = "node1"
 
-    def __init__(self, broker, redis, postgres, write_config, run_program, **sections):
+    def __init__(self, broker, redis, postgres, write_config, run_program, /, **sections):
         self.broker, self.redis, self.postgres = broker, redis, postgres
         config = {
             "log": {"level": "debug"},
