@@ -5,8 +5,8 @@
 latido-alert gets one event a second of every source through a private Mosquitto; Debian's prometheus
 scrapes the same sources and values once a second and evaluates the same rule file every second.
 CPU time and memory are those of each whole process while both work. Then values of single sources
-jump over a threshold, one after another, and the time from publishing that event until the alert is
-on the bus is measured (median and 99th percentile).
+jump over a threshold, at any moment of a second, and the time from publishing that event until the
+alert is on the bus is measured, some hundred times a round (median and 99th percentile).
 
 The issue's size is 10 000 sources; their 4 million series need more memory than Prometheus finds on
 a small machine, and a broker and a sender beside both. build/release/bench/alert_bench has that size
@@ -14,6 +14,7 @@ without bus. Nothing here passes or fails.
 """
 
 import http.server
+import json
 import os
 import random
 import subprocess
@@ -79,7 +80,7 @@ class Fleet:
         add("node_vmstat_oom_kill", kind=pipeline.COUNTER)
         add("node_other", ["i"], [(str(i),) for i in range(series - len(self.names))])
         self.shape = b"".join(families)
-        self.jumping = set()
+        self.jumping, self.texts = set(), {}
 
     def values(self, source, t):
         out = [1.0 if source in self.jumping else 0.0]
@@ -90,7 +91,13 @@ class Fleet:
         return out + [float(t % 1000 + i) for i in range(len(self.names) - len(out))]
 
     def text(self, source, t):
-        return "".join(f"{name} {value!r}\n" for name, value in zip(self.names, self.values(source, t))).encode()
+        """Kept for a second: writing texts must not take the core that is to be measured."""
+        key = (t, source % 7, source in self.jumping)
+        text = self.texts.get(key)
+        if not text:
+            text = "".join(f"{name} {value!r}\n" for name, value in zip(self.names, self.values(source, t))).encode()
+            self.texts = {**{k: v for k, v in self.texts.items() if k[0] >= t - 1}, key: text}
+        return text
 
 
 def scrape_server(fleet):
@@ -167,18 +174,30 @@ def start_prometheus(folder, port, sources, rule_file):
 
 def jumps(sender, fleet, client, count):
     """Seconds from the event that crosses the threshold until the alert is on the bus."""
-    found = []
-    for source in random.sample(range(sender.sources), min(count, sender.sources)):
-        seen = len(client.messages)
-        time.sleep(random.random())
-        fleet.jumping.add(source)
-        begin = time.monotonic()
-        sender.send(source)
-        name = f'"node-{source}"'.encode()
-        servers.wait_until(lambda: any(b'"firing"' in payload and name in payload
-                                       for _, payload in client.messages[seen:]), 60, "it fires")
-        found.append(time.monotonic() - begin)
-        fleet.jumping.discard(source)  # resolved until the next round
+    found, begun, free = [], {}, list(range(sender.sources))
+    seen, sent, due, deadline = len(client.messages), 0, 0.0, time.monotonic() + 60 + count / 10
+    while len(found) < count:
+        now = time.monotonic()
+        if now > deadline:
+            raise TimeoutError(f"{count - len(found)} of {count} alerts did not come")
+        if sent < count and free and now >= due:
+            source = free.pop(random.randrange(len(free)))
+            fleet.jumping.add(source)
+            begun[source] = time.monotonic()
+            sender.send(source)
+            sent, due = sent + 1, now + random.random() / 25  # at any phase of the rules' second
+        for _, payload in client.messages[seen:]:
+            seen += 1
+            data = json.loads(payload)["data"] if payload else {"labels": {}}
+            source = int(data["labels"].get("instance", "-0").rsplit("-", 1)[1])
+            if data["labels"].get("alertname") == "Jump" and source in begun:
+                if data["state"] == "firing":
+                    found.append(now - begun[source])
+                    fleet.jumping.discard(source)
+                elif data["state"] == "resolved":
+                    del begun[source]
+                    free.append(source)
+        time.sleep(0.002)
     return sorted(found)
 
 
@@ -206,7 +225,7 @@ def measure(b, number, sender, alert, pids):
 def main():
     b = bench.Bench("alert", __doc__, rounds=3, seconds=8, extra=[
         ("--" + name, {"type": int, "default": value}) for name, value in
-        (("sources", 100), ("series", 400), ("jumps", 20))])
+        (("sources", 100), ("series", 400), ("jumps", 300))])
     fleet = Fleet(b.args.series)
     with bench.Folder() as folder, servers.Mosquitto(folder) as broker, servers.Redis(folder) as redis:
         rule_file = os.path.join(folder, "rules.yaml")
