@@ -345,12 +345,14 @@ def test_queue_is_bounded(servers_folder, watch, agent):
         a.terminate()
         dropped = int(metrics.value("latido_agent_events_dropped_total", reason="queue_full"))
         seqs = w.seqs()
-        assert seqs == list(range(seqs[0], seqs[-1] + 1))
-        assert seqs[0] > dropped  # the oldest were dropped
+        # The oldest were dropped; a slow machine may fill the queue once more while it empties.
+        missing = sorted(set(range(seqs[0], seqs[-1] + 1)) - set(seqs))
+        assert len(missing) <= dropped <= seqs[-1] - len(seqs)
         for e in w.events():
             assert e.oldest <= e.seq
         # Events say what can no longer be sent.
-        assert max(e.oldest for e in w.events()) > dropped
+        gone = max(e.oldest for e in w.events())
+        assert gone > dropped and gone > max(missing, default=0)
 
 
 # ---- the end ----
