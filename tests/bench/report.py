@@ -63,7 +63,9 @@ def aggregate(results):
             both = [n for n in row["rounds"] if other["rounds"].get(n)]
             if other["role"] != "subject" and both:
                 row["ratios"][other["name"]] = spread([row["rounds"][n] / other["rounds"][n] for n in both])
-    return list(rows.values())
+    # What belongs together stands together.
+    order = {case: i for i, case in reversed(list(enumerate(key[:3] for key in rows)))}
+    return [row for _, row in sorted(rows.items(), key=lambda item: order[item[0][:3]])]
 
 
 def number(value):
