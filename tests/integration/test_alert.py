@@ -14,6 +14,7 @@ import pytest
 import pipeline
 import servers
 from alerting import SECONDS, Site, Webhook
+from server_alertmanager import Alertmanager
 from servers import wait_until
 
 RULES = """
