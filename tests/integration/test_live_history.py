@@ -293,6 +293,17 @@ def canonical(answer):
     return status, body
 
 
+def first_difference(a, b, where="answer"):
+    """Where two documents differ first, and how, in one line."""
+    if isinstance(a, dict) and isinstance(b, dict) and a.keys() == b.keys():
+        pairs = [(a[key], b[key], f"{where}.{key}") for key in a]
+    elif isinstance(a, (list, tuple)) and isinstance(b, (list, tuple)) and len(a) == len(b):
+        pairs = [(x, y, f"{where}[{i}]") for i, (x, y) in enumerate(zip(a, b))]
+    else:
+        return f"{where}: ours {str(a)[:300]} ({len(str(a))} characters), theirs {str(b)[:300]} ({len(str(b))})"
+    return next((first_difference(x, y, at) for x, y, at in pairs if x != y), "")
+
+
 # What Grafana's Prometheus data source sends: health check, instant and range panels by POST and GET, the query
 # builder's and the variables' questions. $S, $E: start and end of the data.
 SHAPES = [
@@ -370,7 +381,7 @@ def test_answers_are_those_of_prometheus(history, oracle, number):
         assert (ours[0], ours[1].get("errorType"), ours[1].get("error")) == \
             (theirs[0], theirs[1]["errorType"], theirs[1]["error"])
     else:
-        assert ours == theirs
+        assert ours == theirs, f"{parameters} of {start} to {end}: {first_difference(ours, theirs)}"
 
 
 def test_probes_of_data_sources(history):
