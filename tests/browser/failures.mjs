@@ -5,6 +5,19 @@ import { test } from "node:test";
 import { DEADLINE, logIn, person, pixels, until } from "./harness.mjs";
 import { ana, browser, fresh, page, row, stack } from "./site.mjs";
 
+test("the pipeline says what each part takes, drops and still holds", async () => {
+	await fresh("/pipeline");
+	for (const part of ["alert", "hot", "store"]) {
+		const cells = page.locator(`tr[data-part=${part}] td`);
+		await until(`figures of ${part}`, async () => {
+			const [state, , rate, dropped] = await cells.allTextContents();
+			return /ok|late/.test(state ?? "") && /^[1-9\d]/.test(rate) && dropped === "0";
+		});
+	}
+	for (const fact of ["redis-ping", "postgres-ping", "store-behind", "server-rate", "dropped"])
+		await until(fact, async () => /\d/.test(await page.locator(`[data-fact=${fact}]`).textContent()));
+});
+
 test("many tabs, one stream", async () => {
 	const others = [];
 	for (let i = 0; i < 3; i++) {
@@ -113,6 +126,12 @@ test("the page has no hole after the server was away; what is missing is a gap",
 	await page.goto("/n/gappy1");
 	await last(129);
 	await until("two lines", async () => (await runs("load")) === 2);
+	// The heartbeat bar says so, too: forty seconds without an event are eight steps.
+	const beats = await page.locator(".nodehead canvas.beats").getAttribute("aria-label");
+	const [, ok, down] = /(\d+) ok, .* (\d+) down$/.exec(beats).map(Number);
+	assert.ok(ok >= 10 && down >= 7, beats);
+	const [bar] = await pixels(page, ".nodehead");
+	assert.ok(bar.coloured >= 2, "what came and what did not differ in colour");
 });
 
 test("Redis restarts under an open page", async () => {

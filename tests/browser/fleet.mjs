@@ -53,6 +53,21 @@ test("a value is on the screen within a second of its event", async () => {
 	assert.match(await page.locator(".livechip").textContent(), /live · .* behind/);
 });
 
+test("paused, nothing moves; then it is all there", async () => {
+	await fresh("/?q=web1");
+	const cell = row("web1").locator("[data-col=load]");
+	await cell.waitFor();
+	const before = await cell.textContent();
+	await page.keyboard.press("Space");
+	await page.locator(".livechip", { hasText: "paused" }).waitFor();
+	const events = async () => Number((await (await page.request.get("/api/v1/nodes/web1")).json()).values[6]);
+	await stack.publish("web1", { node_load1: 77.25 });
+	await until("the server has it", async () => (await events()) === 77.25);
+	assert.equal(await cell.textContent(), before);
+	await page.keyboard.press("Space");
+	await until("it is shown", async () => (await cell.textContent()) === "77.25");
+});
+
 test("the filter leaves what matches, is in the address, and Escape ends it", async () => {
 	await fresh("/");
 	await row(stack.agent).waitFor();

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { ApiNode } from "../src/core/api";
-import { Beats, COLUMNS, Row, Spark, severity, sortRows } from "../src/core/fleet";
+import { Beats, COLUMNS, outages, Row, Spark, severity, sortRows } from "../src/core/fleet";
 
 function row(source: string, more: Partial<ApiNode> = {}): Row {
 	const node: ApiNode = {
@@ -45,6 +45,10 @@ test("beats: came, fewer than planned, missing", () => {
 	assert.equal(b.text(), "lwm-");
 	b.advance(10_000_000, 1000);
 	assert.ok(/^m*-$/.test(b.text()));
+});
+
+test("fifteen seconds without anything are an outage", () => {
+	assert.equal(outages("llmlmmlwmmml-mmmmm"), "llmlmmlwdddl-ddddd");
 });
 
 test("beats of a slow source are not missing between two events", () => {

@@ -14,6 +14,7 @@ import { BeatBar, SparkLine } from "./spark";
 const ROW_HEIGHT = 48;
 const CARD_HEIGHT = 132;
 const OVERSCAN = 6;
+const HOLD_MS = 4000;
 const PHONE = "(max-width: 760px)";
 
 interface Header {
@@ -210,7 +211,7 @@ function useSight(count: number) {
 
 export function Fleet({ only = "" }: { only?: "device" | "" }) {
 	const { sort, filter, group } = route.value;
-	const held = useRef(false);
+	const moved = useRef(Number.NEGATIVE_INFINITY);
 	const items = useRef<Item[]>([]);
 	const arranged = useRef("");
 	const turn = useComputed(() => Math.floor(now.value / 2000));
@@ -218,8 +219,9 @@ export function Fleet({ only = "" }: { only?: "device" | "" }) {
 	fleetRev.value;
 	turn.value;
 	const key = [sort, filter, group, rows.size, only].join("\n");
-	// Rows stay where they are under the pointer, unless something else was asked for.
-	if (key !== arranged.current || !(held.current || paused.value)) {
+	// Rows stay where they are under a pointer that moves, unless something else was asked for.
+	const held = performance.now() - moved.current < HOLD_MS;
+	if (key !== arranged.current || !(held || paused.value)) {
 		arranged.current = key;
 		items.current = arrange(sort, filter, group, only);
 	} else {
@@ -302,11 +304,8 @@ export function Fleet({ only = "" }: { only?: "device" | "" }) {
 					class="fleet"
 					aria-rowcount={list.length + 1}
 					aria-label={t(only ? "devices.title" : "fleet.title")}
-					onMouseEnter={() => {
-						held.current = true;
-					}}
-					onMouseLeave={() => {
-						held.current = false;
+					onMouseMove={() => {
+						moved.current = performance.now();
 					}}
 				>
 					<thead role="rowgroup">

@@ -21,7 +21,6 @@ import {
 	latencyRev,
 	now,
 	reconnects,
-	rows,
 	skipped,
 	status,
 	tabs,
@@ -153,7 +152,6 @@ export function PipelineView() {
 	const s = server.value;
 	const p = pipeline.value;
 	const { redis, postgres, live } = p ?? {};
-	const late = [...rows.values()].filter((r) => r.state !== "live").length;
 	const newest = live?.last_event_ms ?? Number.NaN;
 	return (
 		<>
@@ -204,7 +202,10 @@ export function PipelineView() {
 						[t("pipe.lagging"), of(live?.clients_lagging)],
 						[t("pipe.dropped"), of(live && live.lost_per_s + live.skipped_per_s), "dropped"],
 						[t("pipe.skipped"), of(s?.skipped_total)],
-						[`${t("state.late")} / ${t("state.stale")}`, `${late} / ${rows.size}`],
+						[
+							`${t("state.late")} · ${t("state.stale")}`,
+							`${of(p?.sources.late)} · ${of(p?.sources.stale)}`,
+						],
 					]}
 				/>
 				<Facts
