@@ -5,11 +5,15 @@ import { join } from "node:path";
 import { launch, logIn, person, Stack, until } from "./harness.mjs";
 
 const [folder = "docs", seconds = "300"] = process.argv.slice(2);
-const NODE = "node-00007";
+const NODE = "node-00003";
 const stack = await Stack.start();
 const browser = await launch();
 try {
+	// Not of this machine, which is busy with this.
 	await stack.do({ do: "stop", what: "agent" });
+	await stack.do({ do: "stop", what: "live" });
+	await stack.do({ do: "redis", args: ["FLUSHALL"] });
+	await stack.do({ do: "start", what: "live" });
 	await stack.do({ do: "simulate", sources: 24 });
 	const begin = Date.now();
 	const someone = await person(browser, stack, { viewport: { width: 1280, height: 760 } });

@@ -193,7 +193,14 @@ async function smaller(bytes) {
 		unsafe_arrows: true,
 		pure_getters: false,
 	};
-	const { code } = await minify(Buffer.from(bytes).toString("utf8"), { module: true, compress });
+	// Members of classes that are used in one file only, and nowhere else under that name.
+	const members = /^(allLines|fetchShape|stopWatching|waiting|downSince|greeted|shapeRev)$/;
+	const mangle = { properties: { regex: members } };
+	const { code } = await minify(Buffer.from(bytes).toString("utf8"), {
+		module: true,
+		compress,
+		mangle,
+	});
 	return code;
 }
 
@@ -204,7 +211,7 @@ async function smaller(bytes) {
 async function write(file, bytes) {
 	const path = join(out, file);
 	writeFileSync(path, bytes);
-	writeFileSync(`${path}.gz`, await gzipAsync(bytes, { numiterations: 50 }));
+	writeFileSync(`${path}.gz`, await gzipAsync(bytes, { numiterations: 100 }));
 	const params = { [constants.BROTLI_PARAM_QUALITY]: constants.BROTLI_MAX_QUALITY };
 	writeFileSync(`${path}.br`, brotliCompressSync(bytes, { params }));
 }

@@ -30,6 +30,9 @@ addEventListener("connect", (event) => {
 	const port = (event as MessageEvent).ports[0];
 	if (!port) return;
 	const tab: Tab = { port, watches: [], heard: Date.now() };
+	const leave = () => {
+		if (tabs.delete(tab)) update();
+	};
 	port.onmessage = ({ data }: MessageEvent<TabMessage>) => {
 		tab.heard = Date.now();
 		switch (data.k) {
@@ -47,9 +50,11 @@ addEventListener("connect", (event) => {
 				for (const s of data.sources) if (before.has(s)) feed.recall(s, (m) => port.postMessage(m));
 				break;
 			}
+			case "lock":
+				navigator.locks.request(data.lock, leave);
+				break;
 			case "bye":
-				tabs.delete(tab);
-				update();
+				leave();
 				break;
 			case "alive":
 				break;

@@ -50,6 +50,7 @@ export type TabMessage =
 	| { k: "start" }
 	| { k: "watch"; sources: string[] }
 	| { k: "alive" }
+	| { k: "lock"; lock: string }
 	| { k: "bye" };
 
 /** The server ticks every 5 s. */

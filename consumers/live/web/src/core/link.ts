@@ -25,6 +25,12 @@ function sharedLink(url: string, receive: (m: FeedMessage) => void, failed: () =
 		send({ k: "watch", sources: watched });
 	});
 	setInterval(() => send({ k: "alive" }), ALIVE_MS);
+	// Held for as long as there is this tab, however it ends: who gets it next knows that it is gone.
+	const lock = `latido ${Math.random()}`;
+	navigator.locks?.request(lock, () => {
+		send({ k: "lock", lock });
+		return new Promise(() => {});
+	});
 	return {
 		shared: true,
 		start: () => send({ k: "start" }),

@@ -49,7 +49,9 @@ const TIME_STEPS = [
 export function timeTicks(min: number, max: number, step: number): number[] {
 	const shift = -60 * new Date(min * 1000).getTimezoneOffset();
 	const ticks: number[] = [];
-	for (let x = Math.ceil((min + shift) / step) * step - shift; x <= max; x += step) ticks.push(x);
+	// None at the right edge, where its text would be cut off.
+	const last = max - 0.03 * (max - min);
+	for (let x = Math.ceil((min + shift) / step) * step - shift; x <= last; x += step) ticks.push(x);
 	return ticks;
 }
 
