@@ -15,5 +15,6 @@ FILE(lt_sql_0004, "schemas/sql/0004_kafka.sql")
 FILE(lt_sql_0005, "schemas/sql/0005_alerts.sql")
 FILE(lt_sql_0006, "schemas/sql/0006_metricas.sql")
 FILE(lt_sql_0007, "schemas/sql/0007_rollup.sql")
+FILE(lt_sql_0008, "schemas/sql/0008_advance.sql")
 
 	.section .note.GNU-stack, "", %progbits

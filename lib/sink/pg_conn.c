@@ -447,28 +447,37 @@ static int prepare(struct lt_pg *c, const char *sql, char name[16], struct lt_er
 	return rc;
 }
 
+#define PARAMS_MAX 16
+
+static bool send_prepared(
+	struct lt_pg *c, const char *name, const struct lt_pg_param *params, size_t n)
+{
+	const char *values[PARAMS_MAX];
+	int lengths[PARAMS_MAX], formats[PARAMS_MAX];
+
+	for (size_t i = 0; i < n; i++) {
+		values[i] = params[i].data ? params[i].data : "";
+		lengths[i] = (int)params[i].size;
+		formats[i] = 1;
+	}
+	return PQsendQueryPrepared(c->conn, name, (int)n, values, lengths, formats, 1);
+}
+
 int lt_pg_query(struct lt_pg *c, const char *sql, const struct lt_pg_param *params, size_t n,
 	struct pg_result **out, struct lt_err *err)
 {
-	const char *values[16];
-	int lengths[16], formats[16];
 	char name[16];
 	int64_t until = deadline(c);
 	int rc;
 
 	if (!c->conn)
 		return fail_conn(c, "pg.query", err);
-	if (n > LT_ARRAY_LEN(values))
+	if (n > PARAMS_MAX)
 		return lt_fail(err, LT_EINVAL, LT_CLS_FATAL, "pg.query", "too many parameters");
 	rc = prepare(c, sql, name, err);
 	if (rc != LT_OK)
 		return rc;
-	for (size_t i = 0; i < n; i++) {
-		values[i] = params[i].data ? params[i].data : "";
-		lengths[i] = (int)params[i].size;
-		formats[i] = 1;
-	}
-	if (!PQsendQueryPrepared(c->conn, name, (int)n, values, lengths, formats, 1))
+	if (!send_prepared(c, name, params, n))
 		return fail_conn(c, "pg.query", err);
 	rc = flush_out(c, until, "pg.query", err);
 	return rc == LT_OK ? finish(c, until, out, "pg.query", err) : rc;
@@ -605,6 +614,71 @@ int lt_pg_copy_end(struct lt_pg *c, struct lt_err *err)
 		if (sent)
 			return finish(c, until, NULL, "pg.copy", err);
 	}
+}
+
+/* To the end of a pipeline; the first failure wins. */
+static int finish_pipeline(struct lt_pg *c, int64_t deadline_ns, struct lt_err *err)
+{
+	int rc, failed = LT_OK;
+	unsigned ends = 0;
+
+	for (;;) {
+		PGresult *r;
+		ExecStatusType st;
+
+		rc = next_result(c, deadline_ns, &r, "pg.commit", err);
+		if (rc != LT_OK)
+			return rc;
+		/* NULL stands behind each statement's result: two of them, and the server is gone. */
+		ends = r ? 0 : ends + 1;
+		if (ends > 1)
+			return fail_conn(c, "pg.commit", err);
+		if (!r)
+			continue;
+		st = PQresultStatus(r);
+		if (failed == LT_OK && st != PGRES_COMMAND_OK && st != PGRES_TUPLES_OK &&
+			st != PGRES_PIPELINE_SYNC)
+			failed = fail_result(c, r, "pg.commit", err);
+		PQclear(r);
+		if (!c->conn)
+			return failed;
+		if (st == PGRES_PIPELINE_SYNC)
+			return failed;
+	}
+}
+
+int lt_pg_commit(struct lt_pg *c, const struct lt_pg_call *calls, size_t n, struct lt_err *err)
+{
+	char names[LT_PG_CALLS][16];
+	int64_t until = deadline(c);
+	int rc = LT_OK;
+
+	if (!c->conn)
+		return fail_conn(c, "pg.commit", err);
+	if (n > LT_PG_CALLS)
+		return lt_fail(err, LT_EINVAL, LT_CLS_FATAL, "pg.commit", "too many statements");
+	for (size_t i = 0; rc == LT_OK && i < n; i++) {
+		rc = prepare(c, calls[i].sql, names[i], err);
+		if (rc == LT_OK && !*names[i])
+			rc = lt_fail(err, LT_EINVAL, LT_CLS_FATAL, "pg.commit",
+				"more than %d statements are prepared", LT_PG_STMTS);
+	}
+	if (rc != LT_OK)
+		return rc;
+	if (!PQenterPipelineMode(c->conn))
+		return fail_conn(c, "pg.commit", err);
+	for (size_t i = 0; i < n; i++)
+		if (!send_prepared(c, names[i], calls[i].params, calls[i].n))
+			return fail_conn(c, "pg.commit", err);
+	if (!PQsendQueryParams(c->conn, "COMMIT", 0, NULL, NULL, NULL, NULL, 0) ||
+		!PQpipelineSync(c->conn))
+		return fail_conn(c, "pg.commit", err);
+	rc = flush_out(c, until, "pg.commit", err);
+	if (rc == LT_OK)
+		rc = finish_pipeline(c, until, err);
+	if (c->conn && !PQexitPipelineMode(c->conn))
+		return fail_conn(c, "pg.commit", err);
+	return rc;
 }
 
 void lt_pg_rollback(struct lt_pg *c)

@@ -17,7 +17,7 @@
 struct pg_conn;   /* libpq's PGconn */
 struct pg_result; /* libpq's PGresult */
 
-#define LT_PG_STMTS 32
+#define LT_PG_STMTS 64
 
 struct lt_pg {
 	struct pg_conn *conn; /* NULL: not connected */
@@ -70,6 +70,25 @@ const char *lt_pg_bytes(const struct pg_result *r, size_t row, size_t col, size_
 int lt_pg_copy_begin(struct lt_pg *c, const char *sql, struct lt_err *err) LT_MUST_CHECK;
 int lt_pg_copy_data(struct lt_pg *c, const void *p, size_t n, struct lt_err *err) LT_MUST_CHECK;
 int lt_pg_copy_end(struct lt_pg *c, struct lt_err *err) LT_MUST_CHECK;
+
+#define LT_PG_CALLS       8 /* of one lt_pg_commit() */
+#define LT_PG_CALL_PARAMS 5
+
+/** struct lt_pg_call - a statement of lt_pg_commit() */
+struct lt_pg_call {
+	const char *sql; /* as in lt_pg_query() */
+	struct lt_pg_param params[LT_PG_CALL_PARAMS];
+	size_t n;
+};
+
+/**
+ * lt_pg_commit() - the last statements of the open transaction and COMMIT, in one round trip
+ *
+ * Results are dropped, so the statements themselves must fail when something is not as it should
+ * be; what stands behind a failed one is not carried out. The transaction is then still open.
+ */
+int lt_pg_commit(struct lt_pg *c, const struct lt_pg_call *calls, size_t n,
+	struct lt_err *err) LT_MUST_CHECK;
 
 /** lt_pg_rollback() - leave a transaction if there is one; closes the connection if it must. */
 void lt_pg_rollback(struct lt_pg *c);

@@ -166,23 +166,25 @@ bool lt_pg_positions_change(const struct lt_sink_pg *s)
 	return s->n_bus_gaps > 0;
 }
 
-static int write_bus_gaps(struct lt_sink_pg *s, struct lt_err *err)
+/* Topics, partitions and two offsets of each. */
+static void begin_arrays(struct lt_buf *p, size_t n)
+{
+	lt_pg_array(&p[0], LT_PG_TEXT, n);
+	lt_pg_array(&p[1], LT_PG_INT4, n);
+	lt_pg_array(&p[2], LT_PG_INT8, n);
+	lt_pg_array(&p[3], LT_PG_INT8, n);
+}
+
+static void add_bus_gaps(struct lt_sink_pg *s)
 {
 	static const char sql[] = "INSERT INTO gap (kind, lo, hi, detail) "
 				  "SELECT 'bus', lo, greatest(lo, next - 1), jsonb_build_object("
 				  "'topic', topic, 'partition', part, 'next', next) "
 				  "FROM unnest($1::text[], $2::int[], $3::bigint[], $4::bigint[]) "
 				  "AS n (topic, part, lo, next)";
-	struct lt_buf *p = s->param;
+	struct lt_buf *p = lt_pg_last(s, sql, 4);
 
-	for (size_t i = 0; i < 4; i++) {
-		lt_buf_reset(&p[i]);
-		lt_pg_array(&p[i],
-			i == 0   ? LT_PG_TEXT
-			: i == 1 ? LT_PG_INT4
-				 : LT_PG_INT8,
-			s->n_bus_gaps);
-	}
+	begin_arrays(p, s->n_bus_gaps);
 	for (size_t i = 0; i < s->n_bus_gaps; i++) {
 		const struct lt_bus_span *g = s->bus_gaps[i];
 
@@ -191,69 +193,33 @@ static int write_bus_gaps(struct lt_sink_pg *s, struct lt_err *err)
 		lt_pg_array_i8(&p[2], g->first);
 		lt_pg_array_i8(&p[3], g->next);
 	}
-	return lt_pg_query(&s->pg, sql,
-		(struct lt_pg_param[]){lt_pg_param_buf(&p[0]), lt_pg_param_buf(&p[1]),
-			lt_pg_param_buf(&p[2]), lt_pg_param_buf(&p[3])},
-		4, NULL, err);
 }
 
-/* @fresh: those that have no row yet. */
-static int move(struct lt_sink_pg *s, bool fresh, struct lt_err *err)
+void lt_pg_positions_last(struct lt_sink_pg *s)
 {
-	static const char sql_move[] =
-		"UPDATE kafka_progress p SET next_offset = n.next, changed = now() "
-		"FROM unnest($1::text[], $2::int[], $3::bigint[], $4::bigint[]) "
-		"AS n (topic, part, old, next) "
-		"WHERE p.topic = n.topic AND p.part = n.part AND p.next_offset = n.old";
-	static const char sql_add[] =
-		"INSERT INTO kafka_progress (topic, part, next_offset) "
-		"SELECT topic, part, next "
-		"FROM unnest($1::text[], $2::int[], $3::bigint[], $4::bigint[]) "
-		"AS n (topic, part, old, next) ON CONFLICT DO NOTHING";
-	struct lt_buf *b = s->param;
-	struct pg_result *r = NULL;
-	size_t n = 0, moved;
-	int rc;
+	static const char sql[] = "SELECT latido_advance_kafka($1::text[], $2::int[], "
+				  "$3::bigint[], $4::bigint[])";
+	struct lt_buf *p;
+	size_t n = 0;
 
+	if (s->n_bus_gaps)
+		add_bus_gaps(s);
 	for (size_t i = 0; i < s->n_positions; i++)
-		n += s->positions[i].to >= 0 && (s->positions[i].next < 0) == fresh;
+		n += s->positions[i].to >= 0;
 	if (!n)
-		return LT_OK;
-	for (size_t i = 0; i < 4; i++) {
-		lt_buf_reset(&b[i]);
-		lt_pg_array(&b[i], i == 0 ? LT_PG_TEXT : i == 1 ? LT_PG_INT4 : LT_PG_INT8, n);
-	}
+		return;
+	p = lt_pg_last(s, sql, 4);
+	begin_arrays(p, n);
 	for (size_t i = 0; i < s->n_positions; i++) {
-		const struct lt_pg_position *p = &s->positions[i];
+		const struct lt_pg_position *at = &s->positions[i];
 
-		if (p->to < 0 || (p->next < 0) != fresh)
+		if (at->to < 0)
 			continue;
-		lt_pg_array_bytes(&b[0], p->log, strlen(p->log));
-		lt_pg_array_i4(&b[1], p->partition);
-		lt_pg_array_i8(&b[2], p->next);
-		lt_pg_array_i8(&b[3], p->to);
+		lt_pg_array_bytes(&p[0], at->log, strlen(at->log));
+		lt_pg_array_i4(&p[1], at->partition);
+		lt_pg_array_i8(&p[2], at->next);
+		lt_pg_array_i8(&p[3], at->to);
 	}
-	rc = lt_pg_query(&s->pg, fresh ? sql_add : sql_move,
-		(struct lt_pg_param[]){lt_pg_param_buf(&b[0]), lt_pg_param_buf(&b[1]),
-			lt_pg_param_buf(&b[2]), lt_pg_param_buf(&b[3])},
-		4, &r, err);
-	if (rc != LT_OK)
-		return rc;
-	moved = lt_pg_affected(r);
-	lt_pg_result_free(r);
-	if (moved != n)
-		return lt_fail(err, LT_ECONFLICT, LT_CLS_RETRY, "pg.kafka_progress",
-			"another store moved %zu of %zu Kafka positions", n - moved, n);
-	return LT_OK;
-}
-
-int lt_pg_positions_write(struct lt_sink_pg *s, struct lt_err *err)
-{
-	int rc = s->n_bus_gaps ? write_bus_gaps(s, err) : LT_OK;
-
-	if (rc == LT_OK)
-		rc = move(s, false, err);
-	return rc == LT_OK ? move(s, true, err) : rc;
 }
 
 void lt_pg_positions_done(struct lt_sink_pg *s, int rc)

@@ -53,14 +53,14 @@ static int by_bucket(const void *a, const void *b)
 	return (x->source->id > y->source->id) - (x->source->id < y->source->id);
 }
 
-int lt_pg_rollup_mark(struct lt_sink_pg *s, struct lt_err *err)
+void lt_pg_rollup_last(struct lt_sink_pg *s)
 {
 	static const char sql[] =
 		"INSERT INTO rollup_dirty (time, source_id) "
 		"SELECT * FROM unnest($1::timestamptz[], $2::int[]) "
 		"ON CONFLICT (time, source_id) DO UPDATE SET marked = now(), next = true";
-	struct lt_buf *times = &s->param[0], *ids = &s->param[1];
 	int64_t now_ns = lt_mono_ns();
+	struct lt_buf *times, *ids;
 	size_t n = 0;
 
 	for (size_t i = 0; i < s->n_rows; i++) {
@@ -82,22 +82,20 @@ int lt_pg_rollup_mark(struct lt_sink_pg *s, struct lt_err *err)
 	}
 	s->n_marks = 0;
 	if (!n)
-		return LT_OK;
+		return;
 	/* The order of row locks; what is there twice is marked once. */
 	qsort(s->marks, n, sizeof(*s->marks), by_bucket);
 	for (size_t i = 0; i < n; i++)
 		if (!i || by_bucket(&s->marks[i], &s->marks[s->n_marks - 1]) != 0)
 			s->marks[s->n_marks++] = s->marks[i];
-	lt_buf_reset(times);
-	lt_buf_reset(ids);
+	times = lt_pg_last(s, sql, 2);
+	ids = times + 1;
 	lt_pg_array(times, LT_PG_TIMESTAMPTZ, s->n_marks);
 	lt_pg_array(ids, LT_PG_INT4, s->n_marks);
 	for (size_t i = 0; i < s->n_marks; i++) {
 		lt_pg_array_i8(times, s->marks[i].bucket_us);
 		lt_pg_array_i4(ids, s->marks[i].source->id);
 	}
-	return lt_pg_query(&s->pg, sql,
-		(struct lt_pg_param[]){lt_pg_param_buf(times), lt_pg_param_buf(ids)}, 2, NULL, err);
 }
 
 void lt_pg_rollup_marked(struct lt_sink_pg *s, bool committed)

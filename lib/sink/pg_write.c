@@ -7,12 +7,12 @@
 #include "sink_pg.h"
 
 /*
- * One batch, one transaction: COPY first, progress by compare-and-set last, so that row locks live
- * for one round trip. Unnumbered events with a time have no progress to compare: their epochs' rows
+ * One batch, one transaction: COPY first, progress by compare-and-set last and in one round trip with
+ * COMMIT, so that row locks live for that. Unnumbered events with a time have no progress to compare: their epochs' rows
  * are locked first, then the table itself is asked what is there already.
  */
 
-#define COPY_CHUNK (256 << 10)
+#define COPY_CHUNK (32 << 10) /* stays in the cache until it is sent */
 #define COLUMNS    "(time, seq, source_id, epoch_id, shape_id, vals)"
 #define COPY_MAIN  "COPY snapshot " COLUMNS " FROM STDIN BINARY"
 #define COPY_STRAY "COPY snapshot_stray " COLUMNS " FROM STDIN BINARY"
@@ -240,16 +240,25 @@ static int skip_known(struct lt_sink_pg *s, struct lt_err *err)
 
 /* ---- gaps and progress ---- */
 
-static int write_gaps(struct lt_sink_pg *s, struct lt_err *err)
+struct lt_buf *lt_pg_last(struct lt_sink_pg *s, const char *sql, size_t n)
+{
+	struct lt_pg_last *l = &s->last[s->n_last++];
+
+	l->sql = sql;
+	l->n = n;
+	for (size_t i = 0; i < n; i++)
+		lt_buf_reset(&l->param[i]);
+	return l->param;
+}
+
+static void add_gaps(struct lt_sink_pg *s)
 {
 	static const char sql[] =
 		"INSERT INTO gap (epoch_id, kind, lo, hi) "
 		"SELECT * FROM unnest($1::int[], $2::text[], $3::bigint[], $4::bigint[])";
-	struct lt_buf *p = s->param;
+	struct lt_buf *p = lt_pg_last(s, sql, 4);
 	size_t n = s->gaps.n;
 
-	for (size_t i = 0; i < 4; i++)
-		lt_buf_reset(&p[i]);
 	lt_pg_array(&p[0], LT_PG_INT4, n);
 	lt_pg_array(&p[1], LT_PG_TEXT, n);
 	lt_pg_array(&p[2], LT_PG_INT8, n);
@@ -262,10 +271,6 @@ static int write_gaps(struct lt_sink_pg *s, struct lt_err *err)
 		lt_pg_array_i8(&p[2], g->missing.lo);
 		lt_pg_array_i8(&p[3], g->missing.hi);
 	}
-	return lt_pg_query(&s->pg, sql,
-		(struct lt_pg_param[]){lt_pg_param_buf(&p[0]), lt_pg_param_buf(&p[1]),
-			lt_pg_param_buf(&p[2]), lt_pg_param_buf(&p[3])},
-		4, NULL, err);
 }
 
 static bool changed(const struct lt_pg_epoch *ep)
@@ -279,31 +284,23 @@ static bool plain(const struct lt_pg_epoch *ep)
 }
 
 /* Progress without islands, the common case, costs a third of progress with them. */
-static const char sql_plain[] =
-	"UPDATE progress p SET upto = n.upto, changed = now() "
-	"FROM unnest($1::int[], $2::bigint[], $3::bigint[]) AS n (id, old, upto) "
-	"WHERE p.epoch_id = n.id AND p.upto = n.old AND isempty(p.above)";
-static const char sql_islands[] =
-	"UPDATE progress p SET upto = n.upto, above = n.above::int8multirange, changed = now() "
-	"FROM unnest($1::int[], $2::bigint[], $3::bigint[], $4::text[], $5::text[]) "
-	"AS n (id, old, upto, old_above, above) "
-	"WHERE p.epoch_id = n.id AND p.upto = n.old AND p.above = n.old_above::int8multirange";
-
-static int write_progress(struct lt_sink_pg *s, bool islands, struct lt_err *err)
+static void add_progress(struct lt_sink_pg *s, bool islands)
 {
-	struct lt_buf *p = s->param, *text = &s->param[5];
-	struct pg_result *r = NULL;
-	size_t n = 0, updated;
-	int rc;
+	static const char sql_plain[] =
+		"SELECT latido_advance($1::int[], $2::bigint[], $3::bigint[])";
+	static const char sql_islands[] =
+		"SELECT latido_advance_islands($1::int[], $2::bigint[], $3::bigint[], $4::text[], "
+		"$5::text[])";
+	struct lt_buf *p, *text = &s->param[0];
+	size_t n = 0;
 
 	for (size_t i = 0; i < s->n_staged; i++)
 		n += changed(s->staged[i]) && plain(s->staged[i]) != islands;
 	if (!n)
-		return LT_OK;
-	for (size_t i = 0; i < 5; i++) {
-		lt_buf_reset(&p[i]);
+		return;
+	p = lt_pg_last(s, islands ? sql_islands : sql_plain, islands ? 5 : 3);
+	for (size_t i = 0; i < (islands ? 5 : 3); i++)
 		lt_pg_array(&p[i], i == 0 ? LT_PG_INT4 : i < 3 ? LT_PG_INT8 : LT_PG_TEXT, n);
-	}
 	for (size_t i = 0; i < s->n_staged; i++) {
 		const struct lt_pg_epoch *ep = s->staged[i];
 
@@ -321,18 +318,6 @@ static int write_progress(struct lt_sink_pg *s, bool islands, struct lt_err *err
 		lt_pg_have_text(&ep->next, text);
 		lt_pg_array_bytes(&p[4], text->data, text->len);
 	}
-	rc = lt_pg_query(&s->pg, islands ? sql_islands : sql_plain,
-		(struct lt_pg_param[]){lt_pg_param_buf(&p[0]), lt_pg_param_buf(&p[1]),
-			lt_pg_param_buf(&p[2]), lt_pg_param_buf(&p[3]), lt_pg_param_buf(&p[4])},
-		islands ? 5 : 3, &r, err);
-	if (rc != LT_OK)
-		return rc;
-	updated = lt_pg_affected(r);
-	lt_pg_result_free(r);
-	if (updated != n)
-		return lt_fail(err, LT_ECONFLICT, LT_CLS_RETRY, "pg.progress",
-			"another store changed the progress of %zu of %zu sources", n - updated, n);
-	return LT_OK;
 }
 
 /* ---- the transaction ---- */
@@ -345,6 +330,26 @@ static bool nothing_to_write(const struct lt_sink_pg *s)
 		if (changed(s->staged[i]))
 			return false;
 	return true;
+}
+
+static int commit(struct lt_sink_pg *s, struct lt_err *err)
+{
+	struct lt_pg_call calls[LT_PG_CALLS];
+
+	s->n_last = 0;
+	if (s->gaps.n)
+		add_gaps(s);
+	add_progress(s, false);
+	add_progress(s, true);
+	lt_pg_positions_last(s);
+	lt_pg_rollup_last(s);
+	for (size_t i = 0; i < s->n_last; i++) {
+		calls[i].sql = s->last[i].sql;
+		calls[i].n = s->last[i].n;
+		for (size_t k = 0; k < s->last[i].n; k++)
+			calls[i].params[k] = lt_pg_param_buf(&s->last[i].param[k]);
+	}
+	return lt_pg_commit(&s->pg, calls, s->n_last, err);
 }
 
 int lt_pg_write(struct lt_sink_pg *s, struct lt_err *err)
@@ -370,18 +375,8 @@ int lt_pg_write(struct lt_sink_pg *s, struct lt_err *err)
 		rc = copy_rows(s, 0, s->n_rows, true, &begun, err);
 	if (rc == LT_OK)
 		rc = begin(s, &begun, err);
-	if (rc == LT_OK && s->gaps.n)
-		rc = write_gaps(s, err);
 	if (rc == LT_OK)
-		rc = write_progress(s, false, err);
-	if (rc == LT_OK)
-		rc = write_progress(s, true, err);
-	if (rc == LT_OK)
-		rc = lt_pg_positions_write(s, err);
-	if (rc == LT_OK)
-		rc = lt_pg_rollup_mark(s, err);
-	if (rc == LT_OK)
-		rc = lt_pg_exec(&s->pg, "COMMIT", err);
+		rc = commit(s, err);
 	if (rc != LT_OK)
 		lt_pg_rollback(&s->pg);
 	return rc;

@@ -441,10 +441,14 @@ static void pg_fini(struct lt_sink *sink)
 	lt_pg_gaps_fini(&s->gaps);
 	for (size_t i = 0; i < LT_ARRAY_LEN(s->param); i++)
 		lt_buf_fini(&s->param[i]);
+	for (size_t i = 0; i < LT_ARRAY_LEN(s->last); i++)
+		for (size_t k = 0; k < LT_PG_CALL_PARAMS; k++)
+			lt_buf_fini(&s->last[i].param[k]);
 	lt_buf_fini(&s->copy);
 	free(s->partitions);
 	free(s->rows);
 	free(s->event_epochs);
+	free(s->event_sources);
 	free(s->want);
 	free(s->staged);
 	if (s->pg.interrupt_fd >= 0)

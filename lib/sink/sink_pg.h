@@ -36,6 +36,7 @@ struct lt_pg_source {
 		int64_t bucket_us, mono_ns; /* mono_ns 0 = free */
 	} marks[LT_PG_MARKS];               /* what roll-ups were marked for, and when */
 	unsigned next_mark;
+	struct lt_pg_epoch *last; /* of its events, that was looked up last */
 };
 
 /** struct lt_pg_mark - five minutes of a source whose roll-up is to be computed */
@@ -77,6 +78,13 @@ struct lt_pg_row {
 	bool skip; /* found to be a duplicate inside the transaction */
 };
 
+/** struct lt_pg_last - a statement that goes out together with COMMIT */
+struct lt_pg_last {
+	const char *sql;
+	struct lt_buf param[LT_PG_CALL_PARAMS];
+	size_t n;
+};
+
 struct lt_pg_partition {
 	int64_t lo_us, hi_us; /* timestamptz, [lo, hi) */
 };
@@ -111,6 +119,7 @@ struct lt_sink_pg {
 	struct lt_pg_row *rows;
 	size_t n_rows, rows_cap;
 	struct lt_pg_epoch **event_epochs; /* of every event of the batch */
+	struct lt_pg_source **event_sources;
 	size_t event_epochs_cap;
 	void **want; /* scratch: what has to be looked up */
 	size_t n_want, want_cap;
@@ -123,6 +132,8 @@ struct lt_sink_pg {
 	const struct lt_bus_span **bus_gaps; /* of the batch, to be recorded */
 	size_t n_bus_gaps, bus_gaps_cap;
 	struct lt_buf param[8];
+	struct lt_pg_last last[LT_PG_CALLS];
+	size_t n_last;
 	struct lt_buf copy;
 	bool wrote; /* there was something to commit */
 	uint64_t copied_bytes;
@@ -159,6 +170,13 @@ void lt_pg_reload(struct lt_sink_pg *s);
 
 /* ---- pg_write.c ---- */
 
+/**
+ * lt_pg_last() - a statement with @n array parameters to go out with the batch's COMMIT
+ * @sql: fails when it cannot do all that it should.
+ *
+ * Return: the parameters, empty.
+ */
+struct lt_buf *lt_pg_last(struct lt_sink_pg *s, const char *sql, size_t n);
 /** lt_pg_stage() - which events are new, and the progress that they make. */
 int lt_pg_stage(
 	struct lt_sink_pg *s, const struct lt_batch *b, int64_t wall_ns, struct lt_err *err);
@@ -180,8 +198,8 @@ int lt_pg_positions_stage(struct lt_sink_pg *s, const struct lt_batch *b, struct
 /** lt_pg_passed() - the event lies below its partition's position: it is stored already. */
 bool lt_pg_passed(struct lt_sink_pg *s, const struct lt_event *e);
 bool lt_pg_positions_change(const struct lt_sink_pg *s);
-/** lt_pg_positions_write() - inside the transaction. Return: LT_ECONFLICT as lt_pg_write(). */
-int lt_pg_positions_write(struct lt_sink_pg *s, struct lt_err *err);
+/** lt_pg_positions_last() - they move with COMMIT, or it fails as lt_pg_write() says. */
+void lt_pg_positions_last(struct lt_sink_pg *s);
 /** lt_pg_positions_done() - the transaction ended as @rc. */
 void lt_pg_positions_done(struct lt_sink_pg *s, int rc);
 /** lt_pg_positions_forget() - the table is asked again before the next batch. */
@@ -202,8 +220,8 @@ int lt_pg_expire_rest(struct lt_sink_pg *s, struct lt_err *err);
 
 /* ---- pg_rollup.c ---- */
 
-/** lt_pg_rollup_mark() - inside the transaction: the roll-ups that its rows change. */
-int lt_pg_rollup_mark(struct lt_sink_pg *s, struct lt_err *err);
+/** lt_pg_rollup_last() - the roll-ups that the batch's rows change are marked with COMMIT. */
+void lt_pg_rollup_last(struct lt_sink_pg *s);
 /** lt_pg_rollup_marked() - the transaction ended. */
 void lt_pg_rollup_marked(struct lt_sink_pg *s, bool committed);
 /** lt_pg_rollup() - compute some of those marked; sets rollup_again_ns. */
