@@ -16,5 +16,6 @@ FILE(lt_sql_0005, "schemas/sql/0005_alerts.sql")
 FILE(lt_sql_0006, "schemas/sql/0006_metricas.sql")
 FILE(lt_sql_0007, "schemas/sql/0007_rollup.sql")
 FILE(lt_sql_0008, "schemas/sql/0008_advance.sql")
+FILE(lt_sql_0009, "schemas/sql/0009_shapes.sql")
 
 	.section .note.GNU-stack, "", %progbits

@@ -384,29 +384,113 @@ static void put_series(struct lt_sink_pg *s, const struct lt_shape *sh, uint32_t
 	}
 }
 
-/*
- * The series of a large shape, some at a time: no statement then takes so long that the time limit
- * ends it, again and again, and what one has committed the next try finds.
- */
-static int intern_series(struct lt_sink_pg *s, const struct lt_shape *sh, struct lt_err *err)
+/* Series of a piece of a large shape, committed at once: what one try has done the next one finds. */
+static int intern_series(struct lt_sink_pg *s, const struct lt_shape *sh, uint32_t from,
+	uint32_t to, int32_t *ids, struct lt_err *err)
 {
-	static const char sql[] =
-		"SELECT count(*) FROM latido_intern_series($1::text[], $2::text[], $3::int[])";
+	static const char sql[] = "SELECT ord, series_id "
+				  "FROM latido_intern_series($1::text[], $2::text[], $3::int[])";
+	struct pg_result *r = NULL;
+	int rc;
+
+	put_series(s, sh, from, to);
+	rc = lt_pg_query(&s->pg, sql,
+		(struct lt_pg_param[]){lt_pg_param_buf(&s->param[1]), lt_pg_param_buf(&s->param[2]),
+			lt_pg_param_buf(&s->param[3])},
+		3, &r, err);
+	if (rc == LT_OK && lt_pg_rows(r) != to - from)
+		rc = lt_fail(err, LT_EIO, LT_CLS_RETRY, "pg.series", "%zu of %u series have an id",
+			lt_pg_rows(r), to - from);
+	for (size_t i = 0; rc == LT_OK && i < lt_pg_rows(r); i++)
+		ids[lt_pg_int(r, i, 0) - 1] = (int32_t)lt_pg_int(r, i, 1);
+	lt_pg_result_free(r);
+	return rc;
+}
+
+/* Where the shape has its series from position @from on; positions count from 1. */
+static int add_positions(struct lt_sink_pg *s, int32_t shape_id, uint32_t from, const int32_t *ids,
+	uint32_t n, struct lt_err *err)
+{
+	static const char sql[] = "INSERT INTO shape_series (shape_id, pos, series_id) "
+				  "SELECT $1::bigint, $2::bigint + u.ord, u.id "
+				  "FROM unnest($3::int[]) WITH ORDINALITY AS u (id, ord)";
+	struct lt_buf *p = s->param;
+
+	for (size_t i = 0; i < 3; i++)
+		lt_buf_reset(&p[i]);
+	lt_pg_array_i8(&p[0], shape_id);
+	lt_pg_array_i8(&p[1], from);
+	lt_pg_array(&p[2], LT_PG_INT4, n);
+	for (uint32_t i = 0; i < n; i++)
+		lt_pg_array_i4(&p[2], ids[i]);
+	/* A scalar's binary format is that of an array's element without its length. */
+	return lt_pg_query(&s->pg, sql,
+		(struct lt_pg_param[]){
+			{p[0].data + 4, 8}, {p[1].data + 4, 8}, lt_pg_param_buf(&p[2])},
+		3, NULL, err);
+}
+
+/* The shape and its positions, in one transaction. @id: 0 = somebody else was faster. */
+static int add_shape(struct lt_sink_pg *s, const struct lt_shape *sh, const int32_t *ids,
+	int32_t *id, struct lt_err *err)
+{
+	static const char sql[] = "SELECT latido_new_shape($1::bytea, $2::bigint, $3::bigint)";
+	struct lt_buf *hash = &s->param[0], *n = &s->param[1];
+	struct pg_result *r = NULL;
+	int rc = lt_pg_exec(&s->pg, "BEGIN", err);
+
+	*id = 0;
+	if (rc != LT_OK)
+		return rc;
+	lt_buf_reset(hash);
+	lt_buf_reset(n);
+	lt_pg_array_i8(hash, (int64_t)sh->hash);
+	lt_pg_array_i8(n, sh->n_series);
+	rc = lt_pg_query(&s->pg, sql,
+		(struct lt_pg_param[]){
+			{sh->bytes, sh->size}, {hash->data + 4, 8}, {n->data + 4, 8}},
+		3, &r, err);
+	if (rc == LT_OK && lt_pg_rows(r) == 1 && !lt_pg_null(r, 0, 0))
+		*id = (int32_t)lt_pg_int(r, 0, 0);
+	lt_pg_result_free(r);
+	for (uint32_t from = 0; rc == LT_OK && *id && from < sh->n_series; from += SERIES_AT_ONCE) {
+		uint32_t left = sh->n_series - from;
+
+		rc = add_positions(s, *id, from, ids + from,
+			left < SERIES_AT_ONCE ? left : SERIES_AT_ONCE, err);
+	}
+	if (rc == LT_OK)
+		rc = lt_pg_exec(&s->pg, "COMMIT", err);
+	if (rc != LT_OK)
+		lt_pg_rollback(&s->pg);
+	return rc;
+}
+
+/* Some series at a time: no statement takes so long that the time limit ends it, again and again. */
+static int intern_large(
+	struct lt_sink_pg *s, struct lt_shape *sh, int64_t now_ns, struct lt_err *err)
+{
+	int32_t *ids = lt_malloc(sh->n_series * sizeof(*ids)), id = 0;
 	int rc = LT_OK;
 
-	if (sh->n_series <= SERIES_AT_ONCE)
-		return LT_OK;
 	for (uint32_t from = 0; rc == LT_OK && from < sh->n_series; from += SERIES_AT_ONCE) {
 		uint32_t left = sh->n_series - from;
-		struct pg_result *r = NULL;
 
-		put_series(s, sh, from, from + (left < SERIES_AT_ONCE ? left : SERIES_AT_ONCE));
-		rc = lt_pg_query(&s->pg, sql,
-			(struct lt_pg_param[]){lt_pg_param_buf(&s->param[1]),
-				lt_pg_param_buf(&s->param[2]), lt_pg_param_buf(&s->param[3])},
-			3, &r, err);
-		lt_pg_result_free(r);
+		rc = intern_series(s, sh, from,
+			from + (left < SERIES_AT_ONCE ? left : SERIES_AT_ONCE), ids + from, err);
 	}
+	if (rc == LT_OK)
+		rc = add_shape(s, sh, ids, &id, err);
+	free(ids);
+	if (rc != LT_OK)
+		return rc;
+	if (id)
+		shape_is(s, sh, id, now_ns);
+	else
+		rc = known_shapes(s, &sh, 1, now_ns, err);
+	if (rc == LT_OK && ((struct lt_pg_shape_ids *)sh->user)->generation != s->generation)
+		rc = lt_fail(err, LT_EIO, LT_CLS_RETRY, "pg.shape",
+			"a shape was dropped while it was looked up");
 	return rc;
 }
 
@@ -417,10 +501,10 @@ static int intern_shape(
 				  "$4::text[], $5::int[])";
 	struct lt_buf *hash = &s->param[0];
 	struct pg_result *r = NULL;
-	int rc = intern_series(s, sh, err);
+	int rc;
 
-	if (rc != LT_OK)
-		return rc;
+	if (sh->n_series > SERIES_AT_ONCE)
+		return intern_large(s, sh, now_ns, err);
 	lt_buf_reset(hash);
 	/* A scalar's binary format is that of an array's element without its length. */
 	lt_pg_array_i8(hash, (int64_t)sh->hash);

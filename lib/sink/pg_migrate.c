@@ -24,6 +24,7 @@ MIGRATION(0005, "alerts")
 MIGRATION(0006, "metricas")
 MIGRATION(0007, "rollup")
 MIGRATION(0008, "advance")
+MIGRATION(0009, "shapes")
 
 static struct lt_migration embedded[] = {
 	{1, "0001_tables.sql", lt_sql_0001, 0},
@@ -34,13 +35,14 @@ static struct lt_migration embedded[] = {
 	{6, "0006_metricas.sql", lt_sql_0006, 0},
 	{7, "0007_rollup.sql", lt_sql_0007, 0},
 	{8, "0008_advance.sql", lt_sql_0008, 0},
+	{9, "0009_shapes.sql", lt_sql_0009, 0},
 };
 
 const struct lt_migration *lt_migrations(size_t *n)
 {
 	static const char *const ends[] = {lt_sql_0001_end, lt_sql_0002_end, lt_sql_0003_end,
-		lt_sql_0004_end, lt_sql_0005_end, lt_sql_0006_end, lt_sql_0007_end,
-		lt_sql_0008_end};
+		lt_sql_0004_end, lt_sql_0005_end, lt_sql_0006_end, lt_sql_0007_end, lt_sql_0008_end,
+		lt_sql_0009_end};
 
 	_Static_assert(LT_ARRAY_LEN(ends) == LT_ARRAY_LEN(embedded), "a file without its end");
 	for (size_t i = 0; i < LT_ARRAY_LEN(embedded); i++)
