@@ -162,7 +162,7 @@ function RowView({ row, index, group }: { row: LiveRow; index: number; group: st
 	for (const s of Object.values(row.sparks)) s.advance(now.peek());
 	return (
 		<tr role="row" class={`row ${state}`} aria-rowindex={index + 2} data-source={row.source}>
-			<td role="cell" class="state">
+			<td role="cell" class={`state ${state}`}>
 				<span class="icon" aria-hidden="true">
 					{STATE_ICONS[state]}
 				</span>
