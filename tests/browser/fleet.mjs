@@ -8,8 +8,11 @@ import { fresh, goTo, page, row, rows, stack } from "./site.mjs";
 test("the fleet lists every node and device", async () => {
 	await fresh("/");
 	await row(stack.agent).waitFor();
-	await until("62 nodes, three consumers and a device", async () =>
-		/65 nodes, 1 device/.test(await page.locator(".toolbar .count").textContent()),
+	// Which of them are devices the server asks PostgreSQL once a minute.
+	await until(
+		"62 nodes, three consumers and a device",
+		async () => /65 nodes, 1 device/.test(await page.locator(".toolbar .count").textContent()),
+		3 * DEADLINE,
 	);
 	const table = page.getByRole("table");
 	assert.equal(await table.getAttribute("aria-rowcount"), "67");
