@@ -56,7 +56,8 @@ int worker_pg(struct worker *w, struct lt_err *err)
 	 */
 	rc = lt_pg_exec(&w->pg,
 		"SET application_name = 'latido-live'; SET default_transaction_read_only = on; "
-		"SET work_mem = '32MB'; SET enable_hashjoin = on; SET enable_mergejoin = on; "
+		"SET work_mem = '32MB'; SET jit = off; SET enable_hashjoin = on; "
+		"SET enable_mergejoin = on; "
 		"SET client_connection_check_interval = '1s'",
 		err);
 	if (rc != LT_OK)

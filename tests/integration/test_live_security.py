@@ -23,7 +23,8 @@ from servers import wait_until
 OPEN = {"/api/v1/session"}
 SECRET_PATHS = [
     "/api/v1/config", "/api/v1/status", "/api/v1/nodes", "/api/v1/nodes?spark=all", "/api/v1/nodes/n",
-    "/api/v1/nodes/n/window", "/api/v1/nodes/n/at?time=1", "/api/v1/pipeline", "/api/v1/shapes/" + "0" * 32, "/api/v1/series?source=n&name=a", "/api/v1/alerts",
+    "/api/v1/nodes/n/window", "/api/v1/nodes/n/at?time=1", "/api/v1/pipeline", "/api/v1/shapes/" + "0" * 32,
+    "/api/v1/series?source=n&name=a", "/api/v1/alerts",
     "/api/v1/alerts?history=5", "/api/v1/stream", "/metrics", "/prometheus/api/v1/query?query=up",
     "/prometheus/api/v1/query_range?query=up&start=1&end=2&step=1", "/prometheus/api/v1/series?match[]=up",
     "/prometheus/api/v1/labels", "/prometheus/api/v1/label/job/values", "/prometheus/api/v1/status/buildinfo",
