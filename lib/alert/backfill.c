@@ -21,13 +21,10 @@
 #define CHUNKS_MAX      4  /* that wait for the engine */
 #define CLASSES_MAX     16 /* different windows; beyond, the longest counts */
 
-#define MS(p)    "('epoch'::timestamptz + (" p ")::int8 * interval '1 millisecond')"
-#define TO_MS(t) "floor(extract(epoch FROM " t ") * 1000)::int8"
-#define PIECE    "greatest(1, (o.until - $4::int8) / 60)"
-
 static const char list_sources[] =
-	"SELECT id::int8, name, kind = 'device' FROM source WHERE last_seen IS NULL OR last_seen "
-	"> " MS("$1::int8") " ORDER BY id";
+	"SELECT id::int8, name, kind = 'device' FROM source\n"
+	"WHERE last_seen IS NULL OR last_seen > to_timestamp($1::int8 / 1000.0)\n"
+	"ORDER BY id";
 static const char list_series[] =
 	"SELECT id::int8, name, labels::text FROM series WHERE $1::text = '' OR name IN "
 	"(SELECT jsonb_array_elements_text(nullif($1::text, '')::jsonb)) ORDER BY id";
@@ -37,43 +34,34 @@ static const char list_series[] =
  * each step, by the index.
  */
 static const char read_samples[] =
-	"WITH asked AS MATERIALIZED (SELECT * FROM unnest($1::text::int[], "
-	"$2::text::int8[]) "
-	"o(id, until)), used AS MATERIALIZED (SELECT o.id, o.until, x.shape_id, "
-	"min(t.ms) - " PIECE " AS lo, max(t.ms) + 2 * " PIECE " AS hi FROM asked o "
-	"CROSS JOIN LATERAL generate_series($4::int8, o.until, " PIECE ") t(ms) "
-	"CROSS JOIN LATERAL (SELECT n.shape_id FROM snapshot n WHERE n.source_id = o.id "
-	"AND "
-	"n.time >= " MS("t.ms") " AND n.time < " MS(
-		"t.ms + " PIECE) " ORDER BY n.time LIMIT 8) x "
-				 "WHERE x.shape_id IN (SELECT p.shape_id FROM shape_series "
-				 "p WHERE p.series_id = "
-				 "ANY($3::text::int[])) GROUP BY 1, 2, 3) "
-				 "SELECT u.id::int8, p.series_id::int8, array_agg(" TO_MS(
-					 "s.time") " ORDER BY s.time), "
-						   "array_agg(s.vals[p.pos] ORDER BY "
-						   "s.time) FROM used u CROSS JOIN LATERAL "
-						   "generate_series(greatest($4::int8, "
-						   "u.lo), least(u.until, u.hi), $5::int8) "
-						   "g(ms) "
-						   "CROSS JOIN LATERAL (SELECT n.time, "
-						   "n.vals FROM snapshot n WHERE "
-						   "n.source_id = u.id AND "
-						   "n.shape_id = u.shape_id AND n.time "
-						   ">= " MS("g.ms") " AND n.time < " MS(
-							   "least(g.ms + $5::int8, "
-							   "u.until)") " ORDER BY n.time "
-								       "LIMIT 1) s "
-								       "JOIN shape_series "
-								       "p ON p.shape_id = "
-								       "u.shape_id AND "
-								       "p.series_id = "
-								       "ANY($3::text::int[]"
-								       ") "
-								       "WHERE "
-								       "s.vals[p.pos] <> "
-								       "'NaN' GROUP BY 1, "
-								       "2";
+	"WITH asked AS MATERIALIZED (\n"
+	"  SELECT id, until, greatest(1, (until - $4::int8) / 60) AS piece\n"
+	"  FROM unnest($1::text::int[], $2::text::int8[]) o(id, until)),\n"
+	"used AS MATERIALIZED (\n"
+	"  SELECT o.id, o.until, x.shape_id, min(t.ms) - min(o.piece) AS lo,\n"
+	"    max(t.ms) + 2 * min(o.piece) AS hi\n"
+	"  FROM asked o CROSS JOIN LATERAL generate_series($4::int8, o.until, o.piece) t(ms)\n"
+	"  CROSS JOIN LATERAL (\n"
+	"    SELECT n.shape_id FROM snapshot n\n"
+	"    WHERE n.source_id = o.id AND n.time >= to_timestamp(t.ms / 1000.0)\n"
+	"      AND n.time < to_timestamp((t.ms + o.piece) / 1000.0)\n"
+	"    ORDER BY n.time LIMIT 8) x\n"
+	"  WHERE x.shape_id IN (\n"
+	"    SELECT p.shape_id FROM shape_series p WHERE p.series_id = ANY($3::text::int[]))\n"
+	"  GROUP BY 1, 2, 3)\n"
+	"SELECT u.id::int8, p.series_id::int8,\n"
+	"  array_agg(floor(extract(epoch FROM s.time) * 1000)::int8 ORDER BY s.time),\n"
+	"  array_agg(s.vals[p.pos] ORDER BY s.time)\n"
+	"FROM used u CROSS JOIN LATERAL\n"
+	"  generate_series(greatest($4::int8, u.lo), least(u.until, u.hi), $5::int8) g(ms)\n"
+	"CROSS JOIN LATERAL (\n"
+	"  SELECT n.time, n.vals FROM snapshot n\n"
+	"  WHERE n.source_id = u.id AND n.shape_id = u.shape_id\n"
+	"    AND n.time >= to_timestamp(g.ms / 1000.0)\n"
+	"    AND n.time < to_timestamp(least(g.ms + $5::int8, u.until) / 1000.0)\n"
+	"  ORDER BY n.time LIMIT 1) s\n"
+	"JOIN shape_series p ON p.shape_id = u.shape_id AND p.series_id = ANY($3::text::int[])\n"
+	"WHERE s.vals[p.pos] <> 'NaN' GROUP BY 1, 2";
 
 /* A series as PostgreSQL has it: without its source. */
 struct known {

@@ -11,6 +11,7 @@
 #include "latido/clock.h"
 #include "latido/log.h"
 #include "latido/redis_layout.h"
+#include "state_commit.h"
 
 #define RENEWALS     5 /* of a lease, in its time */
 #define COMMIT_BYTES (4 << 20)
@@ -25,43 +26,10 @@ static const char lease_script[] = "local v = redis.call('GET', KEYS[1])\n"
 				   "end\n"
 				   "return v and 1 or 2\n";
 
-/* KEYS: the lease. ARGV: token, then S key field value, D key field or C key, as often as need be. */
-static const char commit_script[] = "if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end\n"
-				    "local i = 2\n"
-				    "while ARGV[i] do\n"
-				    "  local o, k = ARGV[i], ARGV[i + 1]\n"
-				    "  if o == 'S' then\n"
-				    "    redis.call('HSET', k, ARGV[i + 2], ARGV[i + 3])\n"
-				    "    i = i + 4\n"
-				    "  elseif o == 'D' then\n"
-				    "    redis.call('HDEL', k, ARGV[i + 2])\n"
-				    "    i = i + 3\n"
-				    "  else\n"
-				    "    redis.call('DEL', k)\n"
-				    "    i = i + 2\n"
-				    "  end\n"
-				    "end\n"
-				    "return 1\n";
-
 static const char release_script[] = "if redis.call('GET', KEYS[1]) == ARGV[1] then\n"
 				     "  return redis.call('DEL', KEYS[1])\n"
 				     "end\n"
 				     "return 0\n";
-
-/* A word of a commit or a message for the webhooks. */
-struct word {
-	size_t at, len;
-};
-
-struct commit {
-	struct commit *next;
-	struct lt_buf text; /* all words */
-	struct word *words; /* of operations, as the script wants them */
-	size_t n, cap;
-	bool has_post, posted;
-	int64_t order;
-	struct word id, body;
-};
 
 struct lt_state {
 	struct lt_state_opts opts;
@@ -71,10 +39,10 @@ struct lt_state {
 	pthread_t thread;
 
 	pthread_mutex_t lock;
-	pthread_cond_t cond, told;    /* the thread's; of lt_state_flush() */
-	struct commit *first, **last; /* waiting */
-	size_t n, n_posted;           /* waiting; of them already told to webhooks */
-	_Atomic int role;             /* enum lt_role */
+	pthread_cond_t cond, told;       /* the thread's; of lt_state_flush() */
+	struct lt_commit *first, **last; /* waiting */
+	size_t n, n_posted;              /* waiting; of them already told to webhooks */
+	_Atomic int role;                /* enum lt_role */
 	enum lt_role_news news;
 	struct lt_inheritance inheritance;
 	_Atomic bool forced; /* we lead without ever having asked Redis */
@@ -83,7 +51,7 @@ struct lt_state {
 	int64_t quit_mono_ns;
 	_Atomic int64_t evaluated_ms;
 
-	struct commit *building; /* the engine's */
+	struct lt_commit *building; /* the engine's */
 	uint64_t seq;
 
 	pthread_mutex_t done_lock; /* of the connection for lt_state_posted() */
@@ -98,63 +66,26 @@ struct lt_state {
 
 /* ---- commits ---- */
 
-static void free_commit(struct commit *c)
-{
-	lt_buf_fini(&c->text);
-	free(c->words);
-	free(c);
-}
-
 void lt_state_begin(struct lt_state *s)
 {
-	if (s->building)
-		free_commit(s->building);
-	s->building = lt_calloc(1, sizeof(*s->building));
-}
-
-static struct word put_word(struct commit *c, const void *p, size_t n)
-{
-	struct word w = {c->text.len, n};
-
-	lt_buf_add(&c->text, p, n);
-	lt_buf_char(&c->text, '\0');
-	return w;
-}
-
-static void add_word(struct commit *c, const void *p, size_t n)
-{
-	if (c->n == c->cap) {
-		c->cap = c->cap ? c->cap * 2 : 8;
-		c->words = lt_realloc(c->words, c->cap * sizeof(*c->words));
-	}
-	c->words[c->n++] = put_word(c, p, n);
-}
-
-static void add_text(struct commit *c, const char *text)
-{
-	add_word(c, text, strlen(text));
+	lt_commit_free(s->building);
+	s->building = lt_commit_new();
 }
 
 void lt_state_set(
 	struct lt_state *s, const char *key, const char *field, const void *value, size_t len)
 {
-	add_text(s->building, "S");
-	add_text(s->building, key);
-	add_text(s->building, field);
-	add_word(s->building, value, len);
+	lt_commit_set(s->building, key, field, value, len);
 }
 
 void lt_state_del(struct lt_state *s, const char *key, const char *field)
 {
-	add_text(s->building, "D");
-	add_text(s->building, key);
-	add_text(s->building, field);
+	lt_commit_del(s->building, key, field);
 }
 
 void lt_state_clear(struct lt_state *s, const char *key)
 {
-	add_text(s->building, "C");
-	add_text(s->building, key);
+	lt_commit_clear(s->building, key);
 }
 
 static void outbox_key(const struct lt_state *s, size_t webhook, struct lt_buf *out)
@@ -166,7 +97,7 @@ static void outbox_key(const struct lt_state *s, size_t webhook, struct lt_buf *
 void lt_state_post(
 	struct lt_state *s, const char *id, int64_t created_ms, const void *body, size_t len)
 {
-	struct commit *c = s->building;
+	struct lt_commit *c = s->building;
 	struct lt_buf key = {0}, value = {0};
 
 	c->order = (created_ms << ORDER_BITS) | (int64_t)(s->seq++ & ((1 << ORDER_BITS) - 1));
@@ -176,14 +107,14 @@ void lt_state_post(
 		outbox_key(s, i, &key);
 		lt_state_set(s, key.data, id, value.data, value.len);
 	}
-	c->id = put_word(c, id, strlen(id));
-	c->body = put_word(c, body, len);
+	c->id = lt_commit_put(c, id, strlen(id));
+	c->body = lt_commit_put(c, body, len);
 	c->has_post = s->opts.n_webhooks > 0;
 	lt_buf_fini(&key);
 	lt_buf_fini(&value);
 }
 
-static void enqueue(struct lt_state *s, struct commit *c)
+static void enqueue(struct lt_state *s, struct lt_commit *c)
 {
 	c->next = NULL;
 	*s->last = c;
@@ -194,9 +125,9 @@ static void enqueue(struct lt_state *s, struct commit *c)
 	pthread_cond_signal(&s->cond);
 }
 
-static struct commit *dequeue(struct lt_state *s)
+static struct lt_commit *dequeue(struct lt_state *s)
 {
-	struct commit *c = s->first;
+	struct lt_commit *c = s->first;
 
 	if (!c)
 		return NULL;
@@ -211,11 +142,11 @@ static struct commit *dequeue(struct lt_state *s)
 
 void lt_state_commit(struct lt_state *s)
 {
-	struct commit *c = s->building, *old = NULL;
+	struct lt_commit *c = s->building, *old = NULL;
 
 	s->building = NULL;
 	if (!c->n) {
-		free_commit(c);
+		lt_commit_free(c);
 		return;
 	}
 	pthread_mutex_lock(&s->lock);
@@ -226,10 +157,10 @@ void lt_state_commit(struct lt_state *s)
 	enqueue(s, c);
 	pthread_mutex_unlock(&s->lock);
 	if (old)
-		free_commit(old);
+		lt_commit_free(old);
 }
 
-static void tell_webhooks(struct lt_state *s, struct commit *c)
+static void tell_webhooks(struct lt_state *s, struct lt_commit *c)
 {
 	if (!c->has_post || c->posted)
 		return;
@@ -291,11 +222,11 @@ void lt_state_evaluated(struct lt_state *s, int64_t t_ms)
 
 static void drop_commits(struct lt_state *s)
 {
-	struct commit *c;
+	struct lt_commit *c;
 
 	pthread_mutex_lock(&s->lock);
 	while ((c = dequeue(s)))
-		free_commit(c);
+		lt_commit_free(c);
 	pthread_cond_broadcast(&s->told);
 	pthread_mutex_unlock(&s->lock);
 }
@@ -483,7 +414,7 @@ static int connect_redis(struct lt_state *s, struct lt_err *err)
 /* Writes the oldest commits. With the lock; it is released meanwhile. */
 static int write_commits(struct lt_state *s, struct lt_err *err)
 {
-	struct commit *batch = NULL, **end = &batch, *c;
+	struct lt_commit *batch = NULL, **end = &batch, *c;
 	struct lt_reply *r = NULL;
 	size_t bytes = 0;
 	int rc;
@@ -497,11 +428,10 @@ static int write_commits(struct lt_state *s, struct lt_err *err)
 	}
 	s->writing = true;
 	pthread_mutex_unlock(&s->lock);
-	eval_begin(s, commit_script, 1);
+	eval_begin(s, lt_commit_script, 1);
 	lt_redis_str(&s->cmd, s->token);
 	for (c = batch; c; c = c->next)
-		for (size_t i = 0; i < c->n; i++)
-			lt_redis_arg(&s->cmd, c->text.data + c->words[i].at, c->words[i].len);
+		lt_commit_args(c, &s->cmd);
 	rc = lt_redis_call(s->redis, &s->cmd, &r, err);
 	if (rc == LT_OK && lt_reply_int(r) == 0)
 		s->lease_mono_ns = 0; /* not ours any more: who leads is asked at once */
@@ -526,7 +456,7 @@ static int write_commits(struct lt_state *s, struct lt_err *err)
 	lt_reply_free(r);
 	while ((c = batch)) {
 		batch = c->next;
-		free_commit(c);
+		lt_commit_free(c);
 		lt_counter_add(&s->opts.info->commits, 1);
 	}
 	return LT_OK;
@@ -535,7 +465,7 @@ static int write_commits(struct lt_state *s, struct lt_err *err)
 /* Without Redis nobody waits for it. */
 static void tell_without_redis(struct lt_state *s)
 {
-	for (struct commit *c = s->first; c; c = c->next) {
+	for (struct lt_commit *c = s->first; c; c = c->next) {
 		bool before = c->posted;
 
 		tell_webhooks(s, c);
@@ -643,12 +573,10 @@ void lt_state_posted(struct lt_state *s, size_t webhook, const char *id)
 		pthread_mutex_unlock(&s->done_lock);
 	}
 	if (behind || rc != LT_OK) {
-		struct commit *c = lt_calloc(1, sizeof(*c));
+		struct lt_commit *c = lt_commit_new();
 
 		c->posted = true;
-		add_text(c, "D");
-		add_text(c, key.data);
-		add_text(c, id);
+		lt_commit_del(c, key.data, id);
 		pthread_mutex_lock(&s->lock);
 		enqueue(s, c);
 		pthread_mutex_unlock(&s->lock);
@@ -662,7 +590,7 @@ static void state_free(struct lt_state *s)
 {
 	drop_commits(s);
 	if (s->building)
-		free_commit(s->building);
+		lt_commit_free(s->building);
 	lt_redis_free(s->redis);
 	lt_redis_free(s->done_redis);
 	lt_redis_cmd_fini(&s->cmd);
@@ -718,7 +646,7 @@ static bool something_to_tell(const struct lt_state *s)
 {
 	if (s->role != LT_ROLE_LEAD)
 		return false;
-	for (const struct commit *c = s->first; c; c = c->next) {
+	for (const struct lt_commit *c = s->first; c; c = c->next) {
 		if (c->has_post && !c->posted)
 			return true;
 	}
