@@ -68,14 +68,7 @@ test("history comes from the database, as a line with its gaps", async () => {
 		return Number(found[0][0]) === 60;
 	});
 	await fresh("/n/old1?range=6h");
-	// Minutes are summed up a little after their events.
-	await until("the line", async () => {
-		await page.reload();
-		const panel = page.locator("[data-panel=load]");
-		await panel.waitFor();
-		await until("it is loaded", async () => !/Loading/.test(await panel.textContent()));
-		return (await pixels(page, "[data-panel=load]")).some((p) => p.coloured > 1);
-	});
+	await until("the line", async () => (await pixels(page, "[data-panel=load]")).some((p) => p.coloured > 1));
 	await page.goto(`/n/old1?from=${begin}&to=${begin + hour}`);
 	await until("the line of that hour", async () =>
 		(await pixels(page, "[data-panel=load]")).some((p) => p.coloured > 1),
