@@ -13,7 +13,9 @@
 #include "live.h"
 
 /* Of one address, and of one user, five times as many failures as of both together. */
-#define WIDER 5
+#define WIDER       5
+/* Of one address, so many times as many openings of share links: an office behind one address. */
+#define WIDER_SHARE 20
 
 struct login_job {
 	struct job job;
@@ -44,7 +46,8 @@ static const struct user *user_of(const struct live *l, const struct session *x)
 	return u && session_tag_matches(x, u->hash) && !user_ended(u) ? u : NULL;
 }
 
-static struct session *find_session(struct live *l, struct http_req *req)
+/* @user: who began it; looked up once, because a link may end between two looks. */
+static struct session *find_session(struct live *l, struct http_req *req, const struct user **user)
 {
 	const char *header = http_header(&req->head, "cookie");
 	char value[SESSION_COOKIE_LEN + 8];
@@ -55,7 +58,8 @@ static struct session *find_session(struct live *l, struct http_req *req)
 	x = session_find(&l->sessions, value);
 	if (!x)
 		return NULL;
-	return user_of(l, x) ? x : NULL;
+	*user = user_of(l, x);
+	return *user ? x : NULL;
 }
 
 /* Names a token for its streams; sessions have small numbers. */
@@ -91,14 +95,14 @@ bool login_caller(struct live *l, struct http_req *req, struct caller *out)
 		out->login = token_login(u);
 		return true;
 	}
-	x = find_session(l, req);
+	x = find_session(l, req, &u);
 	if (!x)
 		return false;
 	snprintf(req->user, sizeof(req->user), "%s", x->user);
 	out->user = req->user;
 	out->session = out->login = x->id;
 	out->read_only = x->share;
-	out->until_ms = user_of(l, x)->until_ms;
+	out->until_ms = u->until_ms;
 	return true;
 }
 
@@ -463,7 +467,8 @@ static bool parse_token(const struct http_req *req, char token[TOKEN_TEXT_MAX])
 /* The token stands behind the "#" of the link, and comes here in a body: no log has it. */
 void login_share(struct live *l, struct http_req *req, const struct caller *who)
 {
-	char token[TOKEN_TEXT_MAX], key[200], cookie[SESSION_COOKIE_LEN];
+	const unsigned n = (unsigned)l->conf->live.login_attempts;
+	char token[TOKEN_TEXT_MAX], key[200], opened[200], cookie[SESSION_COOKIE_LEN];
 	struct caller caller = {.read_only = true};
 	const struct user *u;
 	int wait;
@@ -482,10 +487,19 @@ void login_share(struct live *l, struct http_req *req, const struct caller *who)
 		return;
 	}
 	snprintf(key, sizeof(key), "share %s", req->peer);
-	wait = limiter_wait_s(l->limiter, key, (unsigned)l->conf->live.login_attempts * WIDER);
+	wait = limiter_wait_s(l->limiter, key, n * WIDER);
 	if (wait) {
 		sodium_memzero(token, sizeof(token));
 		http_reply_error(req, 429, wait, "too many failed logins; try again in %d s", wait);
+		return;
+	}
+	/* Each opening makes a session and writes the file of all: not without bound either. */
+	snprintf(opened, sizeof(opened), "opened %s", req->peer);
+	wait = limiter_wait_s(l->limiter, opened, n * WIDER_SHARE);
+	if (wait) {
+		sodium_memzero(token, sizeof(token));
+		http_reply_error(
+			req, 429, wait, "share links opened too often; try again in %d s", wait);
 		return;
 	}
 	users_refresh(&l->users, true, NULL);
@@ -501,6 +515,7 @@ void login_share(struct live *l, struct http_req *req, const struct caller *who)
 	snprintf(req->user, sizeof(req->user), "%s", u->name);
 	caller.user = req->user;
 	caller.until_ms = u->until_ms;
+	limiter_failed(l->limiter, opened);
 	session_new(&l->sessions, u->name, u->hash, true, cookie);
 	sessions_save(&l->sessions);
 	lt_log(LT_INFO, "share_opened", LT_S("link", u->name), LT_S("from", req->peer));

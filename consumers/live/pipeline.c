@@ -31,12 +31,19 @@ struct pipeline {
 		uint64_t events, lost, skipped;
 	} at[RATE_S + 1]; /* counters of the last seconds */
 	size_t seconds;   /* since the start */
+	bool asking;      /* a job is under way; these get its answer */
+	struct waiter *waiting;
+};
+
+struct waiter {
+	struct live *live;
+	struct http_req *req;
+	struct waiter *next;
 };
 
 struct pipeline_job {
 	struct job job;
 	struct live *live;
-	struct http_req *req; /* NULL: the client is gone */
 	bool ask_redis, ask_pg;
 	struct server_figures got;
 };
@@ -346,47 +353,71 @@ static void done(struct job *job)
 		p->commits_per_s = increase(j->got.commits, p->now.commits, s);
 		p->now = j->got;
 	}
-	if (j->req) {
-		j->req->on_gone = NULL;
-		answer(j->live, j->req);
+	p->asking = false;
+	while (p->waiting) {
+		struct waiter *w = p->waiting;
+
+		p->waiting = w->next;
+		w->req->on_gone = NULL;
+		answer(w->live, w->req);
+		free(w);
 	}
 	free(j);
 }
 
 static void gone(void *arg)
 {
-	struct pipeline_job *j = arg;
+	struct waiter *w = arg;
 
-	j->req = NULL;
-	workers_cancel(j->live->queries, &j->job);
+	for (struct waiter **at = &w->live->pipeline->waiting; *at; at = &(*at)->next)
+		if (*at == w) {
+			*at = w->next;
+			break;
+		}
+	free(w);
 }
 
-void api_pipeline(struct live *l, struct http_req *req)
+/* Return: false: the queue is full. */
+static bool ask(struct live *l)
 {
-	const struct pipeline *p = l->pipeline;
-	struct pipeline_job *j;
+	struct pipeline_job *j = lt_calloc(1, sizeof(*j));
 
-	if (p->now.mono_ns && lt_mono_ns() - p->now.mono_ns < FRESH_NS) {
-		answer(l, req);
-		return;
-	}
-	j = lt_calloc(1, sizeof(*j));
 	j->live = l;
-	j->req = req;
 	j->got = nothing;
 	/* One that is down is tried again by others; nobody waits for that here. */
 	j->ask_redis = l->hub->redis.state != 2;
 	j->ask_pg = l->hub->postgres.state != 2;
 	j->job.run = run;
 	j->job.done = done;
-	req->on_gone = gone;
-	req->gone_arg = j;
-	if (workers_submit(l->queries, &j->job))
+	if (!workers_submit(l->queries, &j->job)) {
+		free(j);
+		return false;
+	}
+	return true;
+}
+
+void api_pipeline(struct live *l, struct http_req *req)
+{
+	struct pipeline *p = l->pipeline;
+	struct waiter *w;
+
+	if (p->now.mono_ns && lt_mono_ns() - p->now.mono_ns < FRESH_NS) {
+		answer(l, req);
 		return;
-	/* That the queue is full is what this page is there to show. */
-	req->on_gone = NULL;
-	free(j);
-	answer(l, req);
+	}
+	if (!p->asking && !ask(l)) {
+		/* That the queue is full is what this page is there to show. */
+		answer(l, req);
+		return;
+	}
+	p->asking = true;
+	w = lt_calloc(1, sizeof(*w));
+	w->live = l;
+	w->req = req;
+	w->next = p->waiting;
+	p->waiting = w;
+	req->on_gone = gone;
+	req->gone_arg = w;
 }
 
 /* ---- life ---- */

@@ -35,15 +35,41 @@ static void tag_of(const char *password_hash, char out[17])
 	sodium_bin2hex(out, 17, digest, 8);
 }
 
+/* A link is known to many: its sessions go before those of people who know a password. */
+static bool goes_before(const struct session *a, const struct session *b)
+{
+	return a->share != b->share ? a->share : a->used_ms < b->used_ms;
+}
+
+static void drop(struct sessions *s, size_t i)
+{
+	s->list[i] = s->list[--s->n];
+}
+
+/* However often a link is opened, it has room for so many, at the cost of its own oldest. */
+static void make_room_for_link(struct sessions *s, const char *link)
+{
+	size_t n = 0, oldest = 0;
+
+	for (size_t i = 0; i < s->n; i++) {
+		if (!s->list[i].share || strcmp(s->list[i].user, link) != 0)
+			continue;
+		if (!n++ || goes_before(&s->list[i], &s->list[oldest]))
+			oldest = i;
+	}
+	if (n >= SESSIONS_PER_LINK)
+		drop(s, oldest);
+}
+
 static struct session *add(struct sessions *s)
 {
-	size_t oldest = 0;
+	size_t first = 0;
 
 	if (s->n == SESSIONS_MAX) {
 		for (size_t i = 1; i < s->n; i++)
-			if (s->list[i].used_ms < s->list[oldest].used_ms)
-				oldest = i;
-		s->list[oldest] = s->list[--s->n];
+			if (goes_before(&s->list[i], &s->list[first]))
+				first = i;
+		drop(s, first);
 	}
 	if ((s->n & (s->n - 1)) == 0)
 		s->list = lt_realloc(s->list, (s->n ? 2 * s->n : 1) * sizeof(*s->list));
@@ -73,6 +99,8 @@ static void load_line(struct sessions *s, const char *line)
 		(!*kind && now_ms() - x.used_ms > s->expire_ms))
 		return;
 	x.share = *kind != '\0';
+	if (x.share)
+		make_room_for_link(s, x.user);
 	slot = add(s);
 	x.id = slot->id;
 	*slot = x;
@@ -144,8 +172,11 @@ struct session *session_new(struct sessions *s, const char *user, const char *pa
 	bool share, char cookie[SESSION_COOKIE_LEN])
 {
 	unsigned char secret[32];
-	struct session *x = add(s);
+	struct session *x;
 
+	if (share)
+		make_room_for_link(s, user);
+	x = add(s);
 	randombytes_buf(secret, sizeof(secret));
 	sodium_bin2base64(cookie, SESSION_COOKIE_LEN, secret, sizeof(secret),
 		sodium_base64_VARIANT_URLSAFE_NO_PADDING);

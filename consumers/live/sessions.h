@@ -15,6 +15,7 @@
 
 #define SESSION_COOKIE_LEN 44 /* base64url of 32 bytes, and NUL */
 #define SESSIONS_MAX       10000
+#define SESSIONS_PER_LINK  200 /* of one share link */
 
 struct session {
 	uint64_t id;              /* of this process's run; never 0 */
@@ -38,7 +39,13 @@ void sessions_load(struct sessions *s, const char *path, int64_t expire_ms);
 /** sessions_save() - write the file if anything changed. */
 void sessions_save(struct sessions *s);
 void sessions_fini(struct sessions *s);
-/** session_new() - @cookie: out. The one that was not used for longest goes when there are too many. */
+/**
+ * session_new() - @cookie: out
+ *
+ * When there are too many, the one that was not used for longest goes: of the link when it has
+ * SESSIONS_PER_LINK, of all links when there are SESSIONS_MAX, and of people only when none is a
+ * link's.
+ */
 struct session *session_new(struct sessions *s, const char *user, const char *password_hash,
 	bool share, char cookie[SESSION_COOKIE_LEN]);
 /** session_find() - marks it as used. NULL: none, or expired. */

@@ -8,6 +8,7 @@ import threading
 import time
 import urllib.parse
 
+import psycopg2
 import pytest
 
 import servers
@@ -236,6 +237,39 @@ def test_pipeline_says_how_the_servers_are(history):
     assert answer["postgres"]["newest_ms"] == history.start + (N - 1) * 1000
     assert (answer["postgres"]["missing_events"], answer["postgres"]["gap_events"]) == (0, 0)
     assert sum(answer["sources"].values()) >= 2 and answer["parts"] == []
+
+
+def test_pipeline_asks_once_for_all_who_look(history):
+    """While PostgreSQL is slow it is asked once; whoever looks meanwhile gets that answer."""
+    asked = ("SELECT count(*) FROM pg_stat_activity "
+             "WHERE wait_event_type = 'Lock' AND query LIKE 'SELECT pg_database_size%'")
+    answers = []
+
+    def look():
+        answers.append(history.live.get("/api/v1/pipeline"))
+
+    def is_asked():
+        if not threads or not threads[-1].is_alive():  # an answer of before was still fresh
+            threads.append(threading.Thread(target=look))
+            threads[-1].start()
+        return history.postgres.sql(asked) == [("1",)]
+    threads = []
+    with psycopg2.connect(history.postgres.dsn) as slow:
+        slow.cursor().execute("LOCK TABLE gap IN ACCESS EXCLUSIVE MODE")
+        wait_until(is_asked, SECONDS, "the question waits")
+        more = [threading.Thread(target=look) for _ in range(12)]
+        for t in more:
+            t.start()
+        # A question of its own goes through meanwhile: those before it hold no thread.
+        before = len(answers)
+        series = f"/api/v1/series?source=n1&name=node_load1&step=10&{span(history)}"
+        assert [history.live.get(series).status for _ in range(3)] == [200] * 3
+        assert history.postgres.sql(asked) == [("1",)] and len(answers) == before
+    slow.close()
+    for t in threads + more:
+        t.join(SECONDS)
+    assert [a.status for a in answers[before:]] == [200] * 13
+    assert len({a.json["postgres"]["ping_ms"] for a in answers[before:]}) == 1
 
 
 def test_many_questions_at_once_are_answered_or_refused(history):

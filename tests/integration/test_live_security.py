@@ -267,6 +267,18 @@ def test_share_link_ends_by_itself(start):
     assert live.login().status == 200  # nobody else was touched
 
 
+def test_share_link_is_not_opened_without_end(start, tmp_path):
+    """Whoever has a link cannot end the sessions of others by opening it again and again."""
+    live = start(live={"sessions_file": str(tmp_path / "sessions"), "login_attempts": 1, "login_window": "1h"})
+    token = live.command("--add-share", "wall").strip().split("#share=")[1]
+    answers = [share(live, token) for _ in range(21)]
+    assert [a.status for a in answers] == [200] * 20 + [429] and int(answers[-1].headers["Retry-After"]) > 0
+    with open(tmp_path / "sessions", encoding="utf-8") as file:
+        assert sum(line.endswith(" share\n") for line in file) == 20
+    assert live.login().status == 200
+    assert live.get("/api/v1/nodes", Cookie=answers[0].headers["Set-Cookie"].split(";")[0]).status == 200
+
+
 def test_share_refuses(start, bin_folder):
     live = start(live={"login_attempts": 1, "login_window": "1h"})
     live.command("--add-share", "wall", "--expires", "1h")

@@ -235,6 +235,39 @@ static void test_sessions(void **state)
 	rmdir(folder);
 }
 
+/* Opening a link again and again ends its own sessions, and those of links before those of people. */
+static void test_sessions_of_links(void **state)
+{
+	char ana[SESSION_COOKIE_LEN], wall[SESSION_COOKIE_LEN], first[SESSION_COOKIE_LEN];
+	char cookie[SESSION_COOKIE_LEN], link[16];
+	struct sessions s = {0};
+
+	(void)state;
+	sessions_load(&s, "", 1000000);
+	session_new(&s, "ana", "hash", false, ana);
+	session_new(&s, "door", "hash", true, cookie);
+	session_find(&s, ana)->used_ms -= 5000; /* the least used of all */
+	session_new(&s, "wall", "hash", true, first);
+	session_find(&s, first)->used_ms -= 1000;
+	for (size_t i = 1; i < SESSIONS_PER_LINK; i++)
+		session_new(&s, "wall", "hash", true, wall);
+	assert_non_null(session_find(&s, first));
+	assert_int_equal(s.n, SESSIONS_PER_LINK + 2);
+	session_new(&s, "wall", "hash", true, wall);
+	assert_int_equal(s.n, SESSIONS_PER_LINK + 2);
+	assert_null(session_find(&s, first));
+	assert_non_null(session_find(&s, wall));
+	assert_non_null(session_find(&s, cookie));
+	for (size_t i = 0; i < SESSIONS_MAX; i++) {
+		snprintf(link, sizeof(link), "l%zu", i / SESSIONS_PER_LINK);
+		session_new(&s, link, "hash", true, cookie);
+	}
+	assert_int_equal(s.n, SESSIONS_MAX);
+	assert_non_null(session_find(&s, cookie));
+	assert_non_null(session_find(&s, ana));
+	sessions_fini(&s);
+}
+
 static void test_limiter(void **state)
 {
 	struct limiter *l = limiter_new(10000);
@@ -281,6 +314,7 @@ int main(void)
 		cmocka_unit_test(test_content_negotiation),
 		cmocka_unit_test(test_users_file),
 		cmocka_unit_test(test_sessions),
+		cmocka_unit_test(test_sessions_of_links),
 		cmocka_unit_test(test_limiter),
 	};
 
