@@ -6,9 +6,10 @@
 -- store that was overtaken gets error 40001, and nothing of its batch stays.
 
 -- Epochs without islands, before and after: the common case. Arrays of a known length are no reason
--- to plan again: that would cost four times the update of one row.
+-- to plan again: that would cost four times the update of one row. The plan must then be right for any
+-- size of the table, also when it was made while the table was small: by its key.
 CREATE FUNCTION latido_advance(epochs int[], olds bigint[], news bigint[]) RETURNS void LANGUAGE plpgsql
-SET plan_cache_mode = force_generic_plan AS $$
+SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $$
 DECLARE
 	n bigint;
 BEGIN
@@ -25,7 +26,8 @@ $$;
 
 CREATE FUNCTION latido_advance_islands(epochs int[], olds bigint[], news bigint[], old_above text[],
 	new_above text[])
-RETURNS void LANGUAGE plpgsql AS $$
+RETURNS void LANGUAGE plpgsql
+SET enable_seqscan = off AS $$
 DECLARE
 	n bigint;
 BEGIN
@@ -42,7 +44,8 @@ $$;
 
 -- An old offset of -1: the partition has no row yet.
 CREATE FUNCTION latido_advance_kafka(topics text[], parts int[], olds bigint[], news bigint[])
-RETURNS void LANGUAGE plpgsql AS $$
+RETURNS void LANGUAGE plpgsql
+SET enable_seqscan = off AS $$
 DECLARE
 	moved bigint;
 	added bigint;
