@@ -151,8 +151,9 @@ static int wait_io(
 		if (left_ms <= 0) {
 			lt_pg_close(c);
 			return lt_fail(err, LT_ETIMEOUT, LT_CLS_RETRY, op,
-				"PostgreSQL does not answer: gave up after %lld ms",
-				(long long)c->timeout_ms + GRACE_MS);
+				"PostgreSQL does not answer: gave up after %lld ms%s",
+				(long long)c->timeout_ms + GRACE_MS,
+				strcmp(op, "pg.commit") == 0 ? " for each statement" : "");
 		}
 	}
 }
@@ -649,8 +650,10 @@ static int finish_pipeline(struct lt_pg *c, int64_t deadline_ns, struct lt_err *
 
 int lt_pg_commit(struct lt_pg *c, const struct lt_pg_call *calls, size_t n, struct lt_err *err)
 {
+	/* The server allows statement_timeout to each; who leaves before it ends does not know
+	 * whether it commits. */
+	int64_t until = deadline(c) + (int64_t)n * c->timeout_ms * LT_NS_PER_MS;
 	char names[LT_PG_CALLS][16];
-	int64_t until = deadline(c);
 	int rc = LT_OK;
 
 	if (!c->conn)
