@@ -67,6 +67,7 @@ struct kf_out {
 	struct kf_out *next; /* in the list of those to be sent again */
 	uint64_t token;
 	bool quiet;      /* at_most_once */
+	bool kept;       /* the caller keeps it while permission is missing */
 	bool main;       /* goes to the topic of the events */
 	int64_t time_ms; /* its time stamp; 0 = when it is sent */
 	/* only when it is to be sent again */
@@ -152,6 +153,7 @@ struct kf {
 	bool broken;             /* fatal error: to be replaced */
 	struct lt_err forbidden; /* that was because we may not write; until a producer lives */
 	int64_t forbidden_ns;    /* since then */
+	struct lt_complaint forbids;
 	struct kf_out *again, **again_end;
 };
 

@@ -93,6 +93,11 @@ int kf_out_publish(struct lt_bus *b, const struct lt_bus_out *m, struct lt_err *
 	if (m->retain)
 		return lt_fail(err, LT_EDATA, LT_CLS_POISON, "bus.publish",
 			"Kafka has no retained messages ('%.100s')", m->topic);
+	if (m->kept && k->forbidden.cls) {
+		if (err)
+			*err = k->forbidden;
+		return LT_EAUTH;
+	}
 	if (!k->connected || k->again || k->broken ||
 		k->inflight >= (size_t)b->conf->kafka.max_inflight) {
 		return full(k, err);
@@ -104,6 +109,7 @@ int kf_out_publish(struct lt_bus *b, const struct lt_bus_out *m, struct lt_err *
 	o = lt_calloc(1, sizeof(*o));
 	o->token = m->token;
 	o->quiet = m->at_most_once;
+	o->kept = m->kept;
 	o->time_ms = m->time_ns / LT_NS_PER_MS;
 	o->main = place.log == b->conf->kafka.topic;
 	rc = produce(k, place.log, m->data, m->size, place.key, place.key_len, headers, o);
@@ -130,6 +136,8 @@ int kf_out_publish(struct lt_bus *b, const struct lt_bus_out *m, struct lt_err *
 			return full(k, err);
 		}
 		return kf_error(err, KF_UNKNOWN_TOPIC, "bus.publish", place.log, "");
+	case RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED:
+		return kf_error(err, rc, "bus.publish", place.log, "");
 	default:
 		return lt_fail(err, LT_EDATA, LT_CLS_POISON, "bus.publish", "Kafka: %s",
 			rd_kafka_err2str(rc));
@@ -206,6 +214,7 @@ static void keep(struct kf *k, struct kf_out *o, const rd_kafka_message_t *m)
 static void permitted(struct kf *k)
 {
 	memset(&k->forbidden, 0, sizeof(k->forbidden));
+	lt_release(&k->forbids, "kafka_permits", LT_S("bus", k->bus.conf->url));
 	k->next_look_ns = 0;
 	kf_wake(k);
 }
@@ -219,6 +228,10 @@ static void reported(struct kf *k, const rd_kafka_message_t *m)
 	k->n_out--;
 	if (code == LT_OK && k->forbidden.cls)
 		permitted(k);
+	if (code == LT_EAGAIN && o->kept && k->forbidden.cls) {
+		err = k->forbidden;
+		code = LT_EAUTH;
+	}
 	if (code == LT_EAGAIN && !o->quiet && !k->closing) {
 		keep(k, o, m);
 		return;
@@ -262,15 +275,17 @@ void kf_out_serve(struct kf *k)
 
 void kf_out_forbidden(struct kf *k)
 {
+	const struct lt_bus_conf *c = k->bus.conf;
+
 	lt_fail(&k->forbidden, LT_EAUTH, LT_CLS_CONFIG, "bus.publish",
 		"Kafka does not permit this user to write, neither to the topic '%.200s' nor to "
 		"any other; allow it (ACL operation Write)",
-		k->bus.conf->kafka.topic);
+		k->in ? c->kafka.deadletter_topic : c->kafka.topic);
 	k->forbidden_ns = lt_mono_ns();
 	k->broken = true;
 	k->next_look_ns = 0;
 	if (k->in)
-		lt_log(LT_ERROR, "kafka_forbids", LT_S("err", k->forbidden.msg));
+		lt_complain(&k->forbids, LT_ERROR, "kafka_forbids", LT_S("err", k->forbidden.msg));
 	lt_timer_start_ns(&k->resend, KF_FORBIDDEN_NS);
 }
 
@@ -319,6 +334,7 @@ void kf_out_resend(struct kf *k)
 		struct kf_out *fresh = lt_calloc(1, sizeof(*fresh));
 
 		fresh->token = o->token;
+		fresh->kept = o->kept;
 		fresh->main = o->main;
 		fresh->time_ms = o->time_ms;
 		o->headers = NULL;

@@ -5,7 +5,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "latido/clock.h"
+#include "latido/daemon.h"
 #include "latido/letter.h"
+
+#define FORBIDDEN_NS (2 * LT_NS_PER_S)
 
 struct lt_deadletter {
 	struct lt_deadletter *next;
@@ -15,6 +19,11 @@ struct lt_deadletter {
 	bool cut; /* the bus refused it whole */
 	char error[256];
 };
+
+static void on_again(void *arg)
+{
+	lt_deadletters_send(arg);
+}
 
 void lt_deadletters_init(struct lt_deadletters *d, struct lt_bus *bus, const char *prefix,
 	const char *comp, struct lt_counter *by_reason, struct lt_counter *refused)
@@ -26,7 +35,15 @@ void lt_deadletters_init(struct lt_deadletters *d, struct lt_bus *bus, const cha
 		.refused = refused,
 		.next_token = 1};
 	d->waiting_tail = &d->waiting;
+	lt_timer_init(&d->again, bus->loop, on_again, d);
 	d->topic = lt_asprintf("%s/deadletter/%s", prefix, comp);
+}
+
+static void wait_for_bus(struct lt_deadletters *d, struct lt_deadletter *letter)
+{
+	letter->next = NULL;
+	*d->waiting_tail = letter;
+	d->waiting_tail = &letter->next;
 }
 
 void lt_deadletters_add(
@@ -39,8 +56,7 @@ void lt_deadletters_add(
 	letter->token = d->next_token++;
 	d->n++;
 	strncpy(letter->error, error, sizeof(letter->error) - 1);
-	*d->waiting_tail = letter;
-	d->waiting_tail = &letter->next;
+	wait_for_bus(d, letter);
 	lt_counter_add(&d->by_reason[reason], 1);
 	lt_complain(&d->complaints[reason], LT_WARN, "message_refused", LT_S("topic", m->topic),
 		LT_S("reason", lt_reason_name(reason)), LT_U("size", m->size),
@@ -108,7 +124,8 @@ static void make_headers(struct headers *h, const char *comp, const struct lt_de
 static int publish(struct lt_deadletters *d, const struct lt_deadletter *letter, struct lt_err *err)
 {
 	const struct lt_bus_msg *m = letter->msg;
-	struct lt_bus_out out = {.topic = d->topic, .key = m->key, .token = letter->token};
+	struct lt_bus_out out = {
+		.topic = d->topic, .key = m->key, .token = letter->token, .kept = true};
 	struct headers h;
 
 	if (lt_bus_caps(d->bus) & LT_BUS_HEADERS) {
@@ -152,6 +169,28 @@ static bool cut(struct lt_deadletter *letter, int code)
 	return letter->cut = true;
 }
 
+/* A human has to allow it; without its dead letter a refused message would be lost. */
+static void forbid(struct lt_deadletters *d, const struct lt_err *err)
+{
+	d->forbidden = true;
+	lt_complain(&d->forbids, LT_ERROR, "deadletters_forbidden", LT_S("topic", d->topic),
+		LT_S("err", err->msg),
+		LT_S("remedy", "allow this user to write to the topic of the dead letters; what "
+			       "was refused waits, nothing is lost meanwhile"));
+	lt_ready_set("deadletters", false, err->msg);
+	lt_timer_start_ns(&d->again, FORBIDDEN_NS);
+}
+
+static void permit(struct lt_deadletters *d)
+{
+	if (!d->forbidden)
+		return;
+	d->forbidden = false;
+	lt_timer_stop(&d->again);
+	lt_release(&d->forbids, "deadletters_permitted", LT_S("topic", d->topic));
+	lt_ready_set("deadletters", true, NULL);
+}
+
 void lt_deadletters_send(struct lt_deadletters *d)
 {
 	while (d->waiting) {
@@ -159,9 +198,15 @@ void lt_deadletters_send(struct lt_deadletters *d)
 		struct lt_err err = {0};
 		int rc;
 
+		if (d->forbidden && (d->sent || lt_timer_pending(&d->again)))
+			return;
 		rc = publish(d, letter, &err);
 		if (rc == LT_EFULL || rc == LT_ESTOPPED)
 			return; /* writable() comes */
+		if (rc == LT_EAUTH) {
+			forbid(d, &err);
+			return;
+		}
 		if (cut(letter, rc))
 			continue;
 		d->waiting = letter->next;
@@ -186,10 +231,10 @@ bool lt_deadletters_delivered(
 		if (letter->token != token)
 			continue;
 		*at = letter->next;
-		if (cut(letter, code)) {
-			letter->next = NULL;
-			*d->waiting_tail = letter;
-			d->waiting_tail = &letter->next;
+		if (code == LT_EAUTH || cut(letter, code)) {
+			wait_for_bus(d, letter);
+			if (code == LT_EAUTH)
+				forbid(d, err);
 			lt_deadletters_send(d);
 			return true;
 		}
@@ -198,6 +243,8 @@ bool lt_deadletters_delivered(
 		else if (d->accepted)
 			d->accepted(d->arg, letter->msg);
 		finish(d, letter);
+		permit(d); /* refused for another reason: permission is not missing, at least */
+		lt_deadletters_send(d);
 		return true;
 	}
 	return false;
@@ -217,6 +264,7 @@ void lt_deadletters_fini(struct lt_deadletters *d)
 		*list = letter->next;
 		finish(d, letter);
 	}
+	lt_timer_fini(&d->again);
 	free(d->topic);
 	lt_buf_fini(&d->envelope);
 }

@@ -62,6 +62,16 @@ static void refuse(struct bridge *b, struct lt_flight *f, enum lt_reason reason,
 	lt_deadletters_add(&b->letters, m, reason, error);
 }
 
+/* The message is as good as all others: a human has to allow it. */
+static void forbidden(struct bridge *b, const struct lt_err *err)
+{
+	lt_complain(&b->forbidden_complaint, LT_ERROR, "kafka_forbids", LT_S("err", err->msg),
+		LT_S("remedy", "allow the bridge's user to write to the topic; nothing is "
+			       "lost meanwhile"));
+	if (!lt_timer_pending(&b->forbidden))
+		lt_timer_start_ns(&b->forbidden, FORBIDDEN_NS);
+}
+
 /* Return: false: not now; it is the first of those that wait. */
 static bool send(struct bridge *b, struct lt_flight *f)
 {
@@ -78,7 +88,9 @@ static bool send(struct bridge *b, struct lt_flight *f)
 			.token = FLIGHT_TOKEN | (uint64_t)(uintptr_t)f},
 		&err);
 
-	if (rc == LT_EFULL || rc == LT_ESTOPPED)
+	if (rc == LT_EAUTH)
+		forbidden(b, &err);
+	if (rc == LT_EFULL || rc == LT_ESTOPPED || rc == LT_EAUTH)
 		return false;
 	if (rc < 0) {
 		lt_counter_add(&lt_bridge_stats.refused, 1);
@@ -118,14 +130,8 @@ static void reported(struct bridge *b, struct lt_flight *f, int code, const stru
 	if (code == LT_OK) {
 		delivered(b, f);
 	} else if (code == LT_EAUTH) {
-		/* The message is as good as all others: a human has to allow it. */
-		lt_complain(&b->forbidden_complaint, LT_ERROR, "kafka_forbids",
-			LT_S("err", err->msg),
-			LT_S("remedy", "allow the bridge's user to write to the topic; nothing is "
-				       "lost meanwhile"));
+		forbidden(b, err);
 		lt_flight_wait(&b->flights, f, false);
-		if (!lt_timer_pending(&b->forbidden))
-			lt_timer_start_ns(&b->forbidden, FORBIDDEN_NS);
 	} else {
 		lt_counter_add(&lt_bridge_stats.refused, 1);
 		refuse(b, f, LT_REASON_CONFLICT, err->msg);

@@ -187,7 +187,8 @@ def test_compression(kafka, postgres, write_config, run_program, tmp_path):
 @pytest.fixture(scope="module")
 def kafka(tmp_path_factory):
     """One broker for the tests that only need topics of their own; its users may do nothing yet."""
-    with Kafka(str(tmp_path_factory.mktemp("kafka")), users={"one": "secret", "other": "secret"}) as server:
+    users = dict.fromkeys(("one", "other", "reader", "writer"), "secret")
+    with Kafka(str(tmp_path_factory.mktemp("kafka")), users=users) as server:
         server.used = 0
         yield server
 
@@ -219,6 +220,53 @@ def test_a_quota_slows_the_bridge_and_loses_nothing(world):
     assert not world.dump("deadletter_topic") and bridge.value("latido_bridge_refused_total") == 0
     bridge.terminate()
     client.close()
+
+
+@pytest.mark.parametrize("user, elsewhere", [("reader", False), ("writer", True)])
+def test_the_store_may_not_write_dead_letters(kafka, servers_folder, write_config, run_program, tmp_path, user,
+                                              elsewhere):
+    """What was refused waits and is not passed; /readyz and the log say what to allow; after the grant it goes on."""
+    names = {key: f"{user}.{key}" for key in ("topic", "deadletter_topic", "alerts_topic")}
+    events, letters, group = names["topic"], names["deadletter_topic"], f"group-{user}"
+    with servers.Postgres(servers_folder) as postgres:
+        site = Site(kafka, postgres, write_config, run_program, tmp_path)
+        site.topics(1, "-c", write_config({"bus": {"url": kafka.url, "kafka": names}}))
+        for topic in names.values():
+            kafka.allow(user, "describe", "topic", topic)
+        kafka.allow(user, "read", "topic", events)
+        kafka.allow(user, "read", "group", group)
+        if elsewhere:  # with it the producer gets its number, and each message is refused
+            kafka.allow(user, "write", "topic", names["alerts_topic"])
+        config = write_config({
+            "bus": {"url": "kafka://" + kafka.servers("sasl_port"), "backoff_base": "50ms", "backoff_cap": "500ms",
+                    "kafka": {**names, "group": group, "session_timeout": "2s", "username": user,
+                              "password": "secret"}},
+            "postgres": {"dsn": postgres.dsn},
+            "store": {"admin": "127.0.0.1:0", "batch": {"max_events": 300, "linger": "20ms"}}})
+        store = run_program("latido-store", config=config).wait_ready()
+        finish(site.load(5, 20, **names))
+        site.wait_stored(100)
+        finish(site.load(5, 100, junk=100, epoch=EPOCH + 1, **names))
+        total = sum(kafka.ends(events).values())
+        assert total > 600
+        for kill in (True, False):
+            line = store.wait_log("deadletters_forbidden", level="error")
+            assert letters in line["err"] and "allow this user to write" in line["remedy"]
+            wait_until(lambda: not store.ready(), SECONDS, "/readyz says no")
+            assert store.value("latido_consumer_deadletters_waiting") > 0
+            assert store.value("latido_consumer_deadletters_refused_total") == 0
+            assert site.positions() < total - 100 and sum(kafka.ends(letters).values()) == 0
+            if kill:
+                store.kill()
+                store = run_program("latido-store", config=config, label="again")
+        assert len(store.log_text().splitlines()) < 50
+        kafka.allow(user, "write", "topic", letters)
+        wait_until(lambda: site.positions() == total, SECONDS, "all of the log is done")
+        site.check_rows(600)
+        wait_until(lambda: sum(kafka.ends(letters).values()) >= total - 600, SECONDS, "the dead letters")
+        store.wait_log("deadletters_permitted")
+        store.wait_ready()
+        store.terminate()
 
 
 @pytest.mark.parametrize("user, elsewhere", [("one", False), ("other", True)])

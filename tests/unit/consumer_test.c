@@ -10,6 +10,7 @@
 
 #include <cmocka.h>
 
+#include "../../lib/core/ready.h"
 #include "latido/bus_mem.h"
 #include "latido/clock.h"
 #include "latido/consumer.h"
@@ -382,6 +383,11 @@ static bool sink_blocked(void)
 	return yes;
 }
 
+static bool is_unready(void)
+{
+	return !lt_ready_all();
+}
+
 /* ---- tests ---- */
 
 static void events_arrive_once_and_in_order(void **state)
@@ -394,6 +400,24 @@ static void events_arrive_once_and_in_order(void **state)
 	for (size_t i = 0; i < 3000; i++)
 		assert_int_equal(sink.seqs[i], i + 1);
 	assert_true(sink.largest <= 100);
+}
+
+static void dead_letters_wait_for_permission(void **state)
+{
+	const char *hub = w.c->bus.url + strlen("mem://");
+
+	(void)state;
+	start_consumer();
+	run_until(lt_ready_all);
+	lt_bus_mem_refuse_publish(hub, "latido/v1/deadletter/#", LT_EAUTH);
+	for (int i = 0; i < 3; i++)
+		publish("latido/v1/nodes/n1/metrics", "\x0a\xffjunk", 6);
+	publish_event(1, true);
+	run_until(is_unready);
+	run_until_seen(1, 0);
+	lt_bus_mem_refuse_publish(hub, NULL, 0);
+	run_until_seen(1, 3);
+	run_until(lt_ready_all);
 }
 
 static void failed_batches_are_put_again_as_a_whole(void **state)
@@ -677,6 +701,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(events_arrive_once_and_in_order, setup, teardown),
+		cmocka_unit_test_setup_teardown(dead_letters_wait_for_permission, setup, teardown),
 		cmocka_unit_test_setup_teardown(
 			failed_batches_are_put_again_as_a_whole, setup, teardown),
 		cmocka_unit_test_setup_teardown(configuration_errors_end_it, setup, teardown),

@@ -76,10 +76,11 @@ struct lt_bus_out {
 	const char *content_type; /* or NULL */
 	bool retain;
 	bool at_most_once; /* QoS 0: no delivery report, never resent */
-	bool name_topic;   /* with LT_BUS_HEADERS: header mqtt-topic in any case */
-	int64_t time_ns;   /* with LT_BUS_HEADERS: when it arrived; 0 = now */
-	uint32_t expiry_s; /* 0 = none */
-	uint64_t token;    /* handed to delivered() */
+	bool kept;       /* the caller has it still: missing permission is told at once, LT_EAUTH */
+	bool name_topic; /* with LT_BUS_HEADERS: header mqtt-topic in any case */
+	int64_t time_ns; /* with LT_BUS_HEADERS: when it arrived; 0 = now */
+	uint32_t expiry_s;                   /* 0 = none */
+	uint64_t token;                      /* handed to delivered() */
 	const struct lt_bus_header *headers; /* with LT_BUS_HEADERS */
 	size_t n_headers;
 };

@@ -13,7 +13,8 @@
  *
  * A message is given back to the bus only when its dead letter was accepted by the broker; until
  * then it counts against bus.queue_bytes, so a bus that takes no dead letters stops the reading
- * and nothing is dropped silently.
+ * and nothing is dropped silently. That holds for a missing permission, too: the letters wait,
+ * /readyz names it under "deadletters", and they leave by themselves when it was granted.
  */
 
 #define LT_DEADLETTER_BODY_MAX (512 * 1024) /* bytes of the body that are kept */
@@ -30,6 +31,9 @@ struct lt_deadletters {
 	struct lt_deadletter *sent;                    /* delivery not yet reported */
 	size_t n;                                      /* waiting and sent */
 	uint64_t next_token;
+	bool forbidden;        /* for want of permission: one is tried now and then */
+	struct lt_timer again; /* when the next one is */
+	struct lt_complaint forbids;
 	struct lt_counter *by_reason; /* LT_REASON_MAX counters */
 	struct lt_counter *refused;   /* dead letters that the broker refused for good */
 	struct lt_complaint complaints[LT_REASON_MAX]; /* one reason must not hide another */
