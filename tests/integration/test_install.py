@@ -37,7 +37,7 @@ def test_files_and_places(installed):
         "etc/latido/latido.yaml",
         "usr/bin/latido", "usr/bin/latido-load", *(f"usr/bin/{d}" for d in DAEMONS),
         *(f"usr/lib/systemd/system/{d}.service" for d in DAEMONS),
-        "usr/share/doc/latido/latido.yaml",
+        *(f"usr/share/doc/latido/{name}" for name in ("bounds.md", "kmod.md", "latido.yaml")),
         "usr/share/latido/alerts/latido.yaml", "usr/share/latido/alerts/node.yaml",
         "usr/share/bash-completion/completions/latido",
         *(f"usr/share/man/man{page[-1]}/{page}" for page in PAGES),
