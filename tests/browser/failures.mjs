@@ -104,11 +104,17 @@ test("the page has no hole after the server was away; what is missing is a gap",
 				values: [i, 50, 60],
 			});
 	};
-	const last = (n) =>
-		until(`event ${n}`, async () => {
-			const value = page.locator('[data-panel="load"] [data-value]').first();
-			return (await value.textContent()) === String(n);
-		});
+	const last = async (n) => {
+		let shown = "nothing";
+		try {
+			await until(`event ${n}`, async () => {
+				shown = await page.locator('[data-panel="load"] [data-value]').first().textContent();
+				return shown === String(n);
+			});
+		} catch (e) {
+			throw new Error(`${e.message}; the page shows ${shown} at ${page.url()}`);
+		}
+	};
 	await send("steady1", 0, 60);
 	await send("gappy1", 0, 60);
 	await fresh("/n/steady1");
@@ -119,6 +125,7 @@ test("the page has no hole after the server was away; what is missing is a gap",
 	await send("steady1", 60, 100);
 	await stack.do({ do: "start", what: "live" });
 	await page.locator("[data-banner=server]").waitFor({ state: "detached" });
+	await last(99);
 	await send("steady1", 100, 130);
 	await send("gappy1", 100, 130);
 	await last(129);
