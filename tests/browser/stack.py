@@ -131,7 +131,7 @@ class Stack:
             return self.postgres.sql(c["text"])
         if do == "simulate":
             args = ["simulate", "--sources", str(c["sources"]), "--series", "100", "--duration", "1h", "--quiet",
-                    "--prefix", "node"]
+                    "--prefix", "node", "--ack", "broker"]
             self.programs["load"] = Program(BIN, "latido-load", self.folder, args=["-c", self.config, *args]).start()
             return None
         if do == "share":
