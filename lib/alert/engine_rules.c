@@ -143,52 +143,27 @@ void lt_engine_rules_opts(const struct lt_alert_conf *c, struct lt_rules_opts *o
 
 /* ---- loading ---- */
 
-/* The place of a selector that the stream cannot answer. */
-static void refuse(const struct lt_rules *rules, const struct lt_promql_expr *expr,
-	const struct lt_promql_selector *sel, const struct lt_err *why, struct lt_buf *report)
+static int accept_selector(void *ctx, const struct lt_promql_selector *sel, struct lt_err *err)
 {
-	for (size_t g = 0; g < lt_rules_group_count(rules); g++) {
-		const struct lt_rules_group *group = lt_rules_group(rules, g);
-
-		for (size_t i = 0; i < group->n_rules; i++) {
-			const struct lt_rule *r = group->rules[i];
-
-			if (r->expr != expr)
-				continue;
-			lt_buf_printf(report,
-				"%s:%u: error: group \"%s\", rule %zu, \"%s\": at %u:%u of its "
-				"expression: %s\n",
-				group->file, r->line, group->name, i + 1, r->name, sel->pos.line,
-				sel->pos.column, why->msg);
-			return;
-		}
-	}
-	lt_buf_printf(report, "error: query() in a template: %s\n", why->msg);
+	return lt_as_accept(ctx, sel, err);
 }
 
-static int register_selectors(struct lt_as *store, const struct lt_rules *rules,
-	struct lt_buf *report, struct lt_err *err)
+static int register_selectors(struct lt_as *store, const struct lt_rules *rules, struct lt_err *err)
 {
 	const struct lt_promql_expr *expr;
-	struct lt_err why;
-	size_t errors = 0;
 
 	lt_as_begin(store);
 	for (size_t i = 0; (expr = lt_rules_expr(rules, i)); i++) {
 		for (size_t k = 0; k < lt_promql_selector_count(expr); k++) {
-			const struct lt_promql_selector *sel = lt_promql_selector(expr, k);
+			int rc = lt_as_select(store, lt_promql_selector(expr, k), err);
 
-			if (lt_as_select(store, sel, &why) == LT_OK)
+			if (rc == LT_OK)
 				continue;
-			refuse(rules, expr, sel, &why, report);
-			errors++;
+			lt_as_abort(store);
+			return rc;
 		}
 	}
-	if (!errors)
-		return LT_OK;
-	lt_as_abort(store);
-	return lt_fail(err, LT_ECONF, LT_CLS_CONFIG, "alert.rules",
-		"%zu selectors cannot be answered from the stream", errors);
+	return LT_OK;
 }
 
 void engine_limits(const struct lt_alert_conf *c, struct lt_as_limits *limits)
@@ -206,28 +181,17 @@ void engine_limits(const struct lt_alert_conf *c, struct lt_as_limits *limits)
 int lt_engine_check(const char *const *globs, size_t n, const struct lt_alert_conf *conf,
 	const struct lt_rules_opts *opts, struct lt_buf *out)
 {
-	struct lt_label_pool *pool;
-	struct lt_rules *rules = NULL;
+	struct lt_label_pool *pool = lt_label_pool_new();
+	struct lt_rules_opts strict = *opts;
 	struct lt_as_info info = {0};
 	struct lt_as_limits limits;
-	struct lt_buf report = {0};
-	struct lt_as *store;
-	struct lt_err err;
-	int rc = lt_rules_check(globs, n, opts, out);
+	int rc;
 
-	if (rc != LT_OK)
-		return rc;
 	engine_limits(conf, &limits);
-	pool = lt_label_pool_new();
-	store = lt_as_new(pool, &limits, &info);
-	rc = lt_rules_load(pool, opts, globs, n, &rules, &report, &err);
-	lt_buf_reset(&report); /* warnings are in @out already */
-	if (rc == LT_OK)
-		rc = register_selectors(store, rules, &report, &err);
-	lt_buf_add(out, report.len ? report.data : "", report.len);
-	lt_buf_fini(&report);
-	lt_as_free(store);
-	lt_rules_free(rules);
+	strict.accept = accept_selector;
+	strict.ctx = lt_as_new(pool, &limits, &info);
+	rc = lt_rules_check(globs, n, &strict, out);
+	lt_as_free(strict.ctx);
 	lt_label_pool_free(pool);
 	return rc;
 }
@@ -247,12 +211,14 @@ static int load(
 	conf.max_samples = e->rules_conf.max_samples;
 	lt_engine_rules_opts(&conf, &opts, &limits, &labels);
 	opts.counters = &e->info->rules;
+	opts.accept = accept_selector;
+	opts.ctx = e->store;
 	rc = lt_rules_load(e->pool, &opts, (const char *const *)e->rules_conf.globs,
 		e->rules_conf.n_globs, out, report, err);
 	free(labels);
 	if (rc != LT_OK)
 		return rc;
-	rc = register_selectors(e->store, *out, report, err);
+	rc = register_selectors(e->store, *out, err);
 	if (rc != LT_OK) {
 		lt_rules_free(*out);
 		*out = NULL;

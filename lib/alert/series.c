@@ -353,9 +353,8 @@ int64_t lt_as_window_ms(const struct lt_promql_selector *sel)
 	return sel->range_ms == 0 && back_ms <= LT_LOOKBACK_MS ? 0 : back_ms;
 }
 
-int lt_as_select(struct lt_as *a, const struct lt_promql_selector *sel, struct lt_err *err)
+int lt_as_accept(const struct lt_as *a, const struct lt_promql_selector *sel, struct lt_err *err)
 {
-	struct lt_keep keep = {0};
 	int64_t window_ms = sel->relative ? sel->back_ms : 0;
 
 	if (sel->absolute)
@@ -375,6 +374,16 @@ int lt_as_select(struct lt_as *a, const struct lt_promql_selector *sel, struct l
 		lt_buf_fini(&most);
 		return rc;
 	}
+	return LT_OK;
+}
+
+int lt_as_select(struct lt_as *a, const struct lt_promql_selector *sel, struct lt_err *err)
+{
+	struct lt_keep keep = {0};
+	int rc = lt_as_accept(a, sel, err);
+
+	if (rc != LT_OK)
+		return rc;
 	keep.back_ms = lt_as_window_ms(sel); /* the newest sample is kept in any case */
 	keep.dense_ms = keep.back_ms <= a->limits.dense_ms ? keep.back_ms : 0;
 	keep.back_ms += a->limits.slack_ms;

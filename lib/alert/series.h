@@ -67,11 +67,17 @@ struct lt_label_pool *lt_as_pool(struct lt_as *a);
  */
 void lt_as_begin(struct lt_as *a);
 /**
- * lt_as_select() - one selector of the new set
- * @sel: must live until the set after this one is committed.
+ * lt_as_accept() - can a stream answer this selector?
  *
  * Return: LT_OK; LT_EINVAL (CONFIG): its window is larger than the limit, or it asks for a fixed
  * time, of which a stream keeps nothing.
+ */
+int lt_as_accept(const struct lt_as *a, const struct lt_promql_selector *sel, struct lt_err *err);
+/**
+ * lt_as_select() - one selector of the new set
+ * @sel: must live until the set after this one is committed.
+ *
+ * Return: as lt_as_accept().
  */
 int lt_as_select(
 	struct lt_as *a, const struct lt_promql_selector *sel, struct lt_err *err) LT_MUST_CHECK;

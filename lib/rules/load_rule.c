@@ -54,6 +54,14 @@ static bool is_metric_name(const char *s)
 	return true;
 }
 
+static bool accepted(
+	const struct where *w, const struct lt_promql_selector *sel, struct lt_err *err)
+{
+	const struct lt_rules_opts *o = &w->r->opts;
+
+	return !o->accept || o->accept(o->ctx, sel, err) == LT_OK;
+}
+
 /* ---- queries in templates ---- */
 
 struct query_load {
@@ -121,7 +129,7 @@ static void on_query(void *ctx, const char *text, const struct tnode *at)
 	struct doc_pos pos = doc_pos_in(q->at, at->start);
 	struct lt_promql_expr *e = NULL;
 	struct lt_err err = {0};
-	bool known = true;
+	bool known = true, refused = false;
 
 	if (q->w->r->opts.any_query)
 		return;
@@ -139,7 +147,11 @@ static void on_query(void *ctx, const char *text, const struct tnode *at)
 	for (size_t i = 0; i < lt_promql_selector_count(e); i++) {
 		const struct lt_promql_selector *sel = lt_promql_selector(e, i);
 
-		if (!has_hole(sel))
+		if (!accepted(q->w, sel, &err)) {
+			complain(q->w, &pos, "%s: query(): %s", q->what, err.msg);
+			refused = true;
+		}
+		if (refused || !has_hole(sel))
 			continue;
 		known = false;
 		if (!add_selector(q->w, sel, &err))
@@ -148,7 +160,7 @@ static void on_query(void *ctx, const char *text, const struct tnode *at)
 				"queried",
 				q->what);
 	}
-	if (known) {
+	if (known || refused) {
 		rules_add_expr(q->w->r, e);
 		return;
 	}
@@ -234,6 +246,14 @@ static void load_expr(const struct where *w, struct rule *rule, const struct nod
 		return;
 	}
 	rules_add_expr(w->r, rule->pub.expr);
+	for (size_t i = 0; i < lt_promql_selector_count(rule->pub.expr); i++) {
+		const struct lt_promql_selector *sel = lt_promql_selector(rule->pub.expr, i);
+
+		if (accepted(w, sel, &err))
+			continue;
+		pos = doc_pos_in(n, sel->pos.offset);
+		complain(w, &pos, "%s", err.msg);
+	}
 	/* Prometheus only finds this when it evaluates, again and again. */
 	if (lt_promql_expr_type(rule->pub.expr) != LT_PROMQL_VECTOR &&
 		lt_promql_expr_type(rule->pub.expr) != LT_PROMQL_SCALAR) {

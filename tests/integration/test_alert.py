@@ -346,6 +346,26 @@ def test_rule_files_on_the_command_line(bin_folder, tmp_path):
     refused = run("--check-rules", str(good), str(bad))
     assert refused.returncode == 1
     assert f"{bad}:" in refused.stdout and "alert.max_window" in refused.stdout
+    several = tmp_path / "several.yaml"
+    several.write_text("""groups:
+- name: g
+  rules:
+  - alert: Fixed
+    expr: 1 + (x @ 100) > 0
+  - alert: Long
+    expr: |
+      sum(x) >
+        rate(x[30d])
+  - alert: Broken
+    expr: x >> 1
+  - alert: Asks
+    expr: x > 1
+    annotations: {summary: '{{ query "y @ 5" }}'}
+""", encoding="utf-8")
+    refused = run("--check-rules", str(several)).stdout
+    at = [line.split(" error: ")[0] for line in refused.splitlines() if " error: " in line]
+    assert at == [f"{several}:{place}:" for place in ("5:16", "9:14", "11:14", "14:32")], refused
+    assert "SUCCESS" not in refused and "FAILED: 4 errors" in refused
     assert run("--check-rules", str(tmp_path / "none.yaml")).returncode == 1
     test = tmp_path / "test.yaml"
     test.write_text(f"""

@@ -44,6 +44,8 @@ struct lt_rules_counters {
  * @promql: limits of expressions; NULL: defaults. Copied.
  * @any_query: accept query() in templates with texts that are not known when loading. Without,
  *	they are refused: a storage that only keeps what rules select could not answer them.
+ * @accept: can the storage answer this selector? May be NULL: any. A code with @err: an error of the
+ *	file, at the selector's place. @ctx is for it. Only called while rules are loaded.
  * @counters: may be NULL; outlives the rules.
  */
 struct lt_rules_opts {
@@ -56,6 +58,8 @@ struct lt_rules_opts {
 	const char *external_url;
 	const struct lt_promql_limits *promql;
 	bool any_query;
+	int (*accept)(void *ctx, const struct lt_promql_selector *sel, struct lt_err *err);
+	void *ctx;
 	struct lt_rules_counters *counters;
 };
 
