@@ -48,7 +48,7 @@ struct lt_history {
 	pthread_cond_t cond;
 	struct row *first, **last;
 	size_t n;
-	bool quit;
+	bool quit, over; /* over: the thread does nothing any more */
 	int64_t quit_mono_ns;
 	int64_t clean_mono_ns;
 	struct lt_backoff backoff;
@@ -216,6 +216,8 @@ static void *history_main(void *arg)
 		}
 		pthread_mutex_lock(&h->lock);
 	}
+	h->over = true;
+	pthread_cond_broadcast(&h->cond);
 	pthread_mutex_unlock(&h->lock);
 	free_rows(list);
 	return NULL;
@@ -257,18 +259,20 @@ void lt_history_stop(struct lt_history *h, int64_t deadline_ms)
 {
 	uint64_t one = 1;
 	int64_t end_ns = lt_mono_ns() + deadline_ms * LT_NS_PER_MS;
+	bool over;
 
 	if (!h)
 		return;
 	pthread_mutex_lock(&h->lock);
 	h->quit = true;
 	h->quit_mono_ns = end_ns;
-	pthread_cond_signal(&h->cond);
-	/* The thread may sit in libpq; it is told at the deadline at the latest. */
-	while (h->n && lt_mono_ns() < end_ns)
-		wait_until(h, lt_mono_ns() + 20 * LT_NS_PER_MS);
+	pthread_cond_broadcast(&h->cond);
+	/* The thread may sit in libpq: at the deadline it is interrupted there. */
+	while (!h->over && lt_mono_ns() < end_ns)
+		wait_until(h, end_ns);
+	over = h->over;
 	pthread_mutex_unlock(&h->lock);
-	if (deadline_ms <= 0 && write(h->pg.interrupt_fd, &one, sizeof(one)) < 0)
+	if (!over && write(h->pg.interrupt_fd, &one, sizeof(one)) < 0)
 		lt_log(LT_DEBUG, "alert_history_interrupt");
 	pthread_join(h->thread, NULL);
 	free_rows(h->first);

@@ -243,8 +243,9 @@ void lt_outputs_stop(struct lt_outputs *o, int64_t deadline_ms)
 	pthread_mutex_unlock(&o->lock);
 	for (size_t i = 0; i < n_managers; i++)
 		stop_notifier(o->managers[i], end_ns, deadline_ms / 4);
-	lt_history_stop(o->history, left_ms(end_ns) / 2);
-	lt_state_stop(o->state, left_ms(end_ns));
+	/* Another may lead from here on, whatever PostgreSQL does with what is left. */
+	lt_state_stop(o->state, left_ms(end_ns) / 2);
+	lt_history_stop(o->history, left_ms(end_ns));
 	for (size_t i = 0; i < o->conf->alert.webhooks.n; i++)
 		free(o->webhook_names[i]);
 	free(o->sources);

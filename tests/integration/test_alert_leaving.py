@@ -3,6 +3,7 @@
 
 import collections
 import signal
+import socket
 import threading
 
 import pytest
@@ -101,3 +102,20 @@ def test_a_kill_between_answer_and_note_repeats_with_the_same_key(site, webhook)
     deliveries = webhook.calls + webhook.repeated
     assert [d[3]["Idempotency-Key"] for d in deliveries] == [webhook.ids()[0]] * 2
     assert collections.Counter(d[4] for d in deliveries) == {deliveries[0][4]: 2}
+
+
+@pytest.mark.once
+def test_a_postgresql_that_hangs_does_not_keep_it(site, webhook):
+    """Its history waits for an answer for ten minutes; the lease is given back, and it ends."""
+    with socket.create_server(("127.0.0.1", 0)) as hanging:
+        site.sections["postgres"] = {"dsn": f"host=127.0.0.1 port={hanging.getsockname()[1]}", "timeout": "10m"}
+        alert = site.start(history=True, drain_timeout="4s", lease="5m")
+        site.send("n1", temp=40.0)
+        hanging.settimeout(SECONDS)
+        connection, _ = hanging.accept()
+        with connection:
+            wait_until(lambda: webhook.states() == [("Hot", "n1", "firing")], SECONDS, "it is told")
+            assert site.redis.call("EXISTS", "latido:alert:leader") == 1
+            alert.signal(signal.SIGTERM)
+            assert alert.wait_exit(SECONDS) == 0, alert.log_tail()
+            assert site.redis.call("EXISTS", "latido:alert:leader") == 0
