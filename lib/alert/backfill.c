@@ -299,7 +299,7 @@ static void wanted_names(const struct work *w, struct lt_buf *out)
 			lt_buf_char(out, out->len ? ',' : '[');
 			lt_buf_json_str(out, name, len);
 		}
-	lt_buf_char(out, ']');
+	lt_buf_str(out, out->len ? "]" : "[]");
 }
 
 static int read_series(struct lt_backfill *b, struct lt_err *err)
