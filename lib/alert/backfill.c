@@ -18,13 +18,13 @@
 #include "selectors.h"
 
 #define SOURCES_AT_ONCE 8
+#define TRIES           3  /* of a source by itself, then it is left out */
 #define CHUNKS_MAX      4  /* that wait for the engine */
 #define CLASSES_MAX     16 /* different windows; beyond, the longest counts */
 
 static const char list_sources[] =
 	"SELECT id::int8, name, kind = 'device' FROM source\n"
-	"WHERE last_seen IS NULL OR last_seen > to_timestamp($1::int8 / 1000.0)\n"
-	"ORDER BY id";
+	"WHERE last_seen IS NULL OR last_seen > to_timestamp($1::int8 / 1000.0) ORDER BY id";
 static const char list_series[] =
 	"SELECT id::int8, name, labels::text FROM series WHERE $1::text = '' OR name IN "
 	"(SELECT jsonb_array_elements_text(nullif($1::text, '')::jsonb)) ORDER BY id";
@@ -55,9 +55,8 @@ static const char read_samples[] =
 	"FROM used u CROSS JOIN LATERAL\n"
 	"  generate_series(greatest($4::int8, u.lo), least(u.until, u.hi), $5::int8) g(ms)\n"
 	"CROSS JOIN LATERAL (\n"
-	"  SELECT n.time, n.vals FROM snapshot n\n"
-	"  WHERE n.source_id = u.id AND n.shape_id = u.shape_id\n"
-	"    AND n.time >= to_timestamp(g.ms / 1000.0)\n"
+	"  SELECT n.time, n.vals FROM snapshot n WHERE n.source_id = u.id\n"
+	"    AND n.shape_id = u.shape_id AND n.time >= to_timestamp(g.ms / 1000.0)\n"
 	"    AND n.time < to_timestamp(least(g.ms + $5::int8, u.until) / 1000.0)\n"
 	"  ORDER BY n.time LIMIT 1) s\n"
 	"JOIN shape_series p ON p.shape_id = u.shape_id AND p.series_id = ANY($3::text::int[])\n"
@@ -97,8 +96,7 @@ struct work {
 	struct window windows[CLASSES_MAX];
 	size_t n_windows;
 	bool listed;
-	size_t window, origin; /* where reading is */
-	size_t at_once;
+	size_t window, origin, at_once, tries; /* where reading is */
 };
 
 struct lt_backfill {
@@ -473,6 +471,23 @@ static int read_chunk(struct lt_backfill *b, size_t end, struct lt_err *err)
 	return rc;
 }
 
+/* What was asked may have been too much for one statement, or one source's rows are damaged. */
+static void read_failed(struct lt_backfill *b, const struct lt_err *why)
+{
+	struct work *w = &b->w;
+
+	if (w->at_once > 1) {
+		w->at_once = 1;
+		return;
+	}
+	if (++w->tries % TRIES)
+		return;
+	lt_counter_add(&b->info->skipped, 1);
+	lt_log(LT_ERROR, "windows_source_skipped", LT_S("source", w->origins[w->origin].name),
+		LT_S("err", why->msg));
+	w->origins[w->origin++].until_ms = INT64_MIN; /* nor in the windows that follow */
+}
+
 /* One step of the job. Return: 1: there is more to do; 0: it is done; or a code. */
 static int step(struct lt_backfill *b, struct lt_err *err)
 {
@@ -491,10 +506,14 @@ static int step(struct lt_backfill *b, struct lt_err *err)
 		size_t end = w->origin + w->at_once;
 
 		rc = read_chunk(b, end < w->n_origins ? end : w->n_origins, err);
-		if (rc == LT_OK)
+		if (rc == LT_OK) {
 			w->origin = end;
-		else
-			w->at_once = 1; /* it may have been too much for one statement */
+			w->tries = 0;
+			if (w->at_once < SOURCES_AT_ONCE)
+				w->at_once *= 2;
+		} else if (err->code != LT_ESTOPPED) {
+			read_failed(b, err);
+		}
 		if (w->origin >= w->n_origins) {
 			w->origin = 0;
 			w->window++;

@@ -12,13 +12,16 @@
  * latido-store wrote to PostgreSQL: on a thread of its own with its own connection, thinned out to
  * alert.max_points a window, in pieces that the engine's thread takes over when it has time.
  *
+ * A source whose samples cannot be read is left out after a few tries, counted and logged: the others
+ * get theirs.
+ *
  * Only what events brought is there: no recorded series, no up, no ALERTS.
  */
 
 #define LT_BACKFILL_TOLERANCE_MS 10000 /* a source that is complete but for so much is complete */
 
 struct lt_backfill_info {
-	struct lt_counter samples, failures;
+	struct lt_counter samples, failures, skipped;
 };
 
 /** struct lt_backfill_source - a source and since when it is complete here */

@@ -21,6 +21,7 @@ struct engine_window {
 	int64_t needs_ms;
 	int64_t since_ms; /* its series are kept */
 	bool stored;      /* what long windows need is in PostgreSQL: events, nothing made here */
+	bool asked;       /* it is part of what is being filled, or was */
 	bool filled;      /* from there, or nothing was missing */
 };
 
@@ -62,7 +63,7 @@ struct lt_engine {
 	bool ask_windows, filling, cold;
 	int64_t opened_ms, back_ms; /* back_ms: the bus came (again) */
 	int64_t asked_mono_ns, held_mono_ns;
-	uint64_t filled_series, filled_samples;
+	uint64_t filled_series, filled_samples, skipped_before;
 
 	enum lt_role role;
 	struct lt_inheritance inheritance;

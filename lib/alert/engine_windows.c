@@ -137,6 +137,7 @@ void engine_windows_load(struct lt_engine *e, int64_t now_ms)
 				continue;
 			w->since_ms = o->since_ms;
 			w->filled = o->filled;
+			w->asked = o->asked;
 			break;
 		}
 		if (w->needs_ms > SHORT_MS && w->since_ms == now_ms)
@@ -232,6 +233,9 @@ static void ask(struct lt_engine *e, int64_t now_ms)
 		return;
 	}
 	e->filled_samples = e->filled_series = 0;
+	e->skipped_before = lt_counter_get(&e->info->backfill.skipped);
+	for (size_t i = 0; i < e->n_windows; i++)
+		e->windows[i].asked = is_cold(&e->windows[i], now_ms);
 	e->asked_mono_ns = lt_mono_ns();
 	e->filling = true;
 	lt_backfill_ask(e->backfill, job);
@@ -260,9 +264,13 @@ static void take_series(struct lt_engine *e, const struct lt_backfill_series *s,
 
 static void filled(struct lt_engine *e, int64_t now_ms)
 {
+	bool whole = lt_counter_get(&e->info->backfill.skipped) == e->skipped_before;
+
 	e->filling = false;
+	/* Without a source they are not complete: only time fills them. What a reload brought since
+	 * was not asked for. */
 	for (size_t i = 0; i < e->n_windows; i++)
-		e->windows[i].filled |= e->windows[i].stored;
+		e->windows[i].filled |= whole && e->windows[i].asked && e->windows[i].stored;
 	hold(e, now_ms);
 	lt_log(LT_INFO, "windows_filled", LT_U("series", e->filled_series),
 		LT_U("samples", e->filled_samples),

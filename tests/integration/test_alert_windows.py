@@ -76,6 +76,36 @@ def test_long_windows_are_filled_from_postgres(mosquitto, redis, postgres, write
 
 
 @pytest.mark.once
+def test_a_source_that_cannot_be_read_keeps_nothing_from_the_others(mosquitto, redis, postgres, write_config, run_program,
+                                                                    tmp_path):
+    """It is left out after a few tries; what was active is held, since the windows are not whole."""
+    site = Site(mosquitto, redis, postgres.dsn, write_config, run_program, tmp_path, RULES, grace="500ms")
+    store = site.start("latido-store")
+    alert = site.start()
+    for source in ("n1", "n2"):
+        site.send(source, temp=100.0)
+    active = {f"{name}/{source}" for name in ("WasHot", "Recorded", "Long") for source in ("n1", "n2")}
+    wait_until(lambda: set(site.active()) == active, SECONDS, "they fire")
+    store.wait(lambda: postgres.sql("SELECT count(*) FROM snapshot") == [("2",)], SECONDS, "both events are stored")
+    store.terminate()
+    alert.kill()
+    broken = postgres.sql("SELECT id FROM source WHERE name = 'n1'")[0][0]
+    postgres.sql("ALTER TABLE snapshot RENAME TO sound")
+    postgres.sql(f"CREATE VIEW snapshot AS SELECT * FROM sound WHERE CASE source_id WHEN {broken} "
+                 f"THEN 1 / (source_id - {broken}) = 0 ELSE true END")
+    alert.start().wait_ready()
+    assert alert.wait_log("windows_source_skipped")["source"] == "n1"
+    alert.wait_log("windows_filled")
+    assert alert.value("latido_alert_backfill_skipped_total") == 1
+    assert alert.value("latido_alert_backfill_samples_total") >= 1  # of n2
+    assert alert.value("latido_alert_rules_cold") == 5
+    evaluate(alert, 4)
+    assert set(site.active()) == active
+    alert.terminate()
+    site.close()
+
+
+@pytest.mark.once
 def test_without_a_database_what_was_active_is_held(mosquitto, redis, write_config, run_program, tmp_path, webhook):
     """It ends when its expression says so, or when its window is full again, never by the restart."""
     rules = RULES.replace("[1h]) > 50\n", "[1h]) > 50 and on () vector(1) == 1\n") + """
