@@ -268,11 +268,8 @@ static void log_report(enum lt_log_level level, const char *id, const struct lt_
 	}
 }
 
-/*
- * New rules in place of the old ones.
- * @adopt: with the states of the old ones' alerts.
- */
-static int replace(struct lt_engine *e, bool adopt, int64_t now_ms)
+/* New rules in place of the old ones, with the states of their alerts. */
+static int replace(struct lt_engine *e, int64_t now_ms)
 {
 	struct lt_rules *fresh = NULL, *old = e->rules;
 	struct lt_buf report = {0};
@@ -289,8 +286,7 @@ static int replace(struct lt_engine *e, bool adopt, int64_t now_ms)
 	}
 	lt_as_commit(e->store);
 	e->rules = fresh;
-	if (adopt)
-		lt_rules_adopt(fresh, old, e->evaluated_ms ? e->evaluated_ms : now_ms, &e->sink);
+	lt_rules_adopt(fresh, old, e->evaluated_ms ? e->evaluated_ms : now_ms, &e->sink);
 	lt_rules_free(old);
 	engine_windows_load(e, now_ms);
 	lt_gauge_set(&e->info->reload_ok, 1);
@@ -322,7 +318,7 @@ void engine_take_reload(struct lt_engine *e, int64_t now_ms)
 	if (!reload)
 		return;
 	lt_counter_add(&e->info->reloads, 1);
-	if (replace(e, true, now_ms) == LT_OK) {
+	if (replace(e, now_ms) == LT_OK) {
 		free_rules_conf(&old);
 		loaded(e, e->evaluated_ms ? e->evaluated_ms : now_ms);
 	} else {
@@ -356,9 +352,10 @@ static void lead(struct lt_engine *e, bool merge, int64_t now_ms)
 
 	e->role = LT_ROLE_LEAD;
 	/* What we evaluated as a follower was never told; the leader's states are the ones that
-	 * were. The windows and recorded series stay. */
+	 * were. The windows and recorded series stay, and so do the rules: files are read when
+	 * somebody says so. */
 	if (!first && !merge)
-		replace(e, false, now_ms);
+		lt_rules_forget(e->rules);
 	if (e->inheritance.alerts.len)
 		restore(e, e->inheritance.alerts.data, e->inheritance.alerts.len,
 			e->inheritance.evaluated_ms, now_ms, e->conf->alert.grace_ms);
@@ -411,8 +408,8 @@ void engine_clock_jump(struct lt_engine *e, int64_t by_ms, int64_t now_ms)
 	 * takes longer by as much; evaluations go on. */
 	if (by_ms > 0 && e->role == LT_ROLE_LEAD && e->evaluated_ms) {
 		lt_rules_export(e->rules, &alerts);
-		if (replace(e, false, now_ms) == LT_OK)
-			restore(e, alerts.data, alerts.len, now_ms - by_ms, now_ms, 0);
+		lt_rules_forget(e->rules);
+		restore(e, alerts.data, alerts.len, now_ms - by_ms, now_ms, 0);
 		lt_buf_fini(&alerts);
 	}
 	e->evaluated_ms = 0;

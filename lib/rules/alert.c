@@ -421,3 +421,15 @@ void lt_rules_resend(struct lt_rules *r)
 		}
 	}
 }
+
+void lt_rules_forget(struct lt_rules *r)
+{
+	for (size_t i = 0; i < r->n_groups; i++) {
+		for (size_t j = 0; j < r->groups[i]->pub.n_rules; j++) {
+			struct rule *rule = (struct rule *)r->groups[i]->pub.rules[j];
+
+			alert_set_fini(r->pool, &rule->alerts);
+			rule->pub.n_pending = rule->pub.n_firing = 0;
+		}
+	}
+}

@@ -239,6 +239,31 @@ static void restart(struct fixture *f, const char *rules, int64_t t, int64_t dow
 	lt_buf_fini(&saved);
 }
 
+/* Who takes over drops what it found by itself and goes on with what was told. */
+static void forgotten(void **state)
+{
+	struct lt_rules_restore_opts opts = {.t_ms = T0 + 20 * S, .down_ms = T0 + 20 * S};
+	struct fixture *f = *state;
+	struct lt_buf saved = {0};
+	struct lt_err err = {0};
+
+	f->rules = load(f, RULE("A", ""));
+	put(f, "x", "1", 0, 9);
+	eval(f, 0);
+	lt_rules_export(f->rules, &saved);
+	put(f, "x", "2", 5, 9);
+	eval(f, 10);
+	lt_buf_reset(&f->log);
+	lt_rules_forget(f->rules);
+	assert_int_equal(lt_rules_group(f->rules, 0)->rules[0]->n_firing, 0);
+	assert_int_equal(
+		lt_rules_restore(f->rules, saved.data, saved.len, &opts, &f->sink, NULL, &err),
+		LT_OK);
+	lt_buf_fini(&saved);
+	eval(f, 20);
+	expect(f, "firing A 2 +20\nsend A 2 +20\n"); /* 1 was told */
+}
+
 /* Windows that are not complete end nothing that began before; what begins later ends as always. */
 static void held(void **state)
 {
@@ -370,6 +395,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(keeps_firing, setup, teardown),
 		cmocka_unit_test_setup_teardown(reload, setup, teardown),
 		cmocka_unit_test_setup_teardown(held, setup, teardown),
+		cmocka_unit_test_setup_teardown(forgotten, setup, teardown),
 		cmocka_unit_test_setup_teardown(restarts, setup, teardown),
 		cmocka_unit_test_setup_teardown(restart_too_late, setup, teardown),
 		cmocka_unit_test_setup_teardown(texts, setup, teardown),

@@ -234,6 +234,13 @@ void lt_rules_adopt(
 /** lt_rules_resend() - forget what was sent: the next evaluations send all (after a take-over). */
 void lt_rules_resend(struct lt_rules *r);
 
+/**
+ * lt_rules_forget() - drop all alerts without telling anybody, for lt_rules_restore() to bring others
+ *
+ * Recorded series go on; those of alerts that do not come again end with the next evaluation.
+ */
+void lt_rules_forget(struct lt_rules *r);
+
 /* ---- alerts as text ---- */
 
 /** lt_alert_id() - append "<fingerprint>.<active_ms>.<pending|firing|resolved|cancelled>" */
@@ -278,7 +285,7 @@ struct lt_rules_restore_opts {
  * lt_rules_restore() - take up alerts from JSON: one AlertEvent or an array of them
  * @n: out, may be NULL: how many were taken up.
  *
- * Before the first evaluation. An alert that is there already is left alone. One whose rule is no
+ * Before the first evaluation, or after lt_rules_forget(). An alert that is there already is left alone. One whose rule is no
  * longer there is resolved or cancelled at once by @sink. Return: LT_OK, or LT_EDATA (POISON): not
  * such JSON; what was understood until there is taken up.
  */
