@@ -181,6 +181,12 @@ void lt_bus_seek(struct lt_bus *b, const struct lt_bus_span *parts, size_t n)
 		b->ops->seek(b, parts, n);
 }
 
+void lt_bus_unread(struct lt_bus *b, const struct lt_bus_span *parts, size_t n)
+{
+	if (b->ops->unread)
+		b->ops->unread(b, parts, n);
+}
+
 void lt_bus_stop_reading(struct lt_bus *b)
 {
 	b->ops->stop_reading(b);

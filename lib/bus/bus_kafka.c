@@ -409,6 +409,7 @@ const struct lt_bus_ops lt_bus_kafka_ops = {
 	.poll = kf_in_poll,
 	.done = kf_in_done,
 	.seek = kf_in_seek,
+	.unread = kf_in_unread,
 	.inflight = kf_inflight,
 	.stop_reading = kf_stop_reading,
 	.fini = kf_fini,

@@ -189,6 +189,7 @@ void kf_in_lag(struct kf *k);
 size_t kf_in_poll(struct lt_bus *b, struct lt_bus_msg **out, size_t max);
 void kf_in_done(struct lt_bus *b, struct lt_bus_msg *m);
 void kf_in_seek(struct lt_bus *b, const struct lt_bus_span *parts, size_t n);
+void kf_in_unread(struct lt_bus *b, const struct lt_bus_span *parts, size_t n);
 bool kf_in_pending(struct kf *k);
 void kf_in_fini(struct kf *k);
 

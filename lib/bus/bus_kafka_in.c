@@ -240,6 +240,35 @@ void kf_in_seek(struct lt_bus *b, const struct lt_bus_span *parts, size_t n)
 	rd_kafka_topic_partition_list_destroy(fresh);
 }
 
+/* As if they were revoked and assigned again, and the group knows nothing of it. */
+void kf_in_unread(struct lt_bus *b, const struct lt_bus_span *parts, size_t n)
+{
+	struct kf *k = kf_of(b);
+	rd_kafka_topic_partition_list_t *none, *gone;
+
+	gone = rd_kafka_topic_partition_list_new((int)n + 1);
+	for (size_t i = 0; i < n; i++) {
+		struct kf_part *p = find_part(k, parts[i].log, parts[i].partition);
+
+		if (!p || !p->reading)
+			continue;
+		p->ours = false;
+		forget_batch(k, p);
+		rd_kafka_topic_partition_list_add(gone, p->id.log, p->id.partition);
+	}
+	if (k->cooperative && gone->cnt) {
+		complain("incremental_unassign", rd_kafka_incremental_unassign(k->in, gone));
+	} else if (gone->cnt) {
+		none = rd_kafka_topic_partition_list_new(0);
+		start_reading(k, none);
+		rd_kafka_topic_partition_list_destroy(none);
+	}
+	for (int i = 0; i < gone->cnt; i++)
+		new_part(k, gone->elems[i].topic, gone->elems[i].partition);
+	rd_kafka_topic_partition_list_destroy(gone);
+	drop_unused(k);
+}
+
 /* ---- without a group: all partitions, from their ends ---- */
 
 void kf_in_looked(struct kf *k)

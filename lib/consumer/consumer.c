@@ -273,6 +273,30 @@ static void sink_works(struct lt_consumer *c)
 	lt_release(&c->sink_complaint, "sink_recovered", LT_S("sink", c->sink->ops->name));
 }
 
+/* Nothing of what is held was stored, and reading went on behind the sink's positions: all that is
+ * held is dropped, and read again from there. Dead letters are sent all the same. */
+static void read_again(struct lt_consumer *c, const struct lt_err *err)
+{
+	struct lt_parked *p;
+
+	lt_counter_add(&lt_consumer_figures.rereads, 1);
+	lt_log(LT_WARN, "read_again", LT_S("sink", c->sink->ops->name),
+		LT_U("partitions", c->seen.n), LT_S("err", err->msg));
+	lt_fill_clear(c->putting, c->bus);
+	lt_fill_clear(c->filling, c->bus);
+	c->putting = NULL;
+	lt_gauge_set(&lt_consumer_figures.putting, 0);
+	while ((p = lt_parking_take(&c->parking, NULL, 0))) {
+		lt_bus_done(c->bus, p->msg);
+		free(p);
+	}
+	lt_bus_unread(c->bus, c->seen.items, c->seen.n);
+	for (size_t i = 0; i < c->seen.n; i++)
+		if (!lt_spans_find(&c->unplaced, &c->seen.items[i]))
+			lt_spans_add(&c->unplaced, &c->seen.items[i]);
+	c->seen.n = 0;
+}
+
 static void put_done(struct lt_consumer *c, const struct lt_job *job)
 {
 	struct lt_bus_msg *m;
@@ -284,6 +308,8 @@ static void put_done(struct lt_consumer *c, const struct lt_job *job)
 		if (!lt_fill_empty(c->putting))
 			return; /* the rest is put again */
 	} else if (job->rc < 0) {
+		if (job->rc == LT_ECONFLICT && c->positions)
+			read_again(c, &job->err);
 		consumer_sink_failed(c, &job->err);
 		return;
 	} else {

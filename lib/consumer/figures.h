@@ -9,7 +9,7 @@
 /* What /metrics says about the runtime. One consumer a process; tests that run several share it. */
 
 struct lt_consumer_figures {
-	struct lt_counter messages, bytes, events, values, batches, retries, parked,
+	struct lt_counter messages, bytes, events, values, batches, retries, rereads, parked,
 		refused_letters;
 	struct lt_self_figures self;
 	struct lt_counter rejected[LT_REASON_MAX];

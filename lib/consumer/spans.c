@@ -64,6 +64,8 @@ bool lt_spans_take(struct lt_spans *seen, struct lt_fill *f, const struct lt_bus
 		s = lt_spans_add(seen, &one);
 	else if (m->offset < s->next)
 		return false;
+	else /* the log may have holes: they were read, too */
+		one.first = s->next;
 	s->next = one.next;
 	extend(f, &one);
 	return true;
@@ -90,8 +92,10 @@ void lt_spans_seek(struct lt_spans *seen, const struct lt_fill *a, const struct 
 	for (size_t i = 0; i < n; i++) {
 		struct lt_bus_span *s = lt_spans_find(seen, &parts[i]);
 
-		if (!s || lt_spans_find(&a->spans, s) || (b && lt_spans_find(&b->spans, s)))
+		if (s && (lt_spans_find(&a->spans, s) || (b && lt_spans_find(&b->spans, s))))
 			continue;
+		if (!s)
+			s = lt_spans_add(seen, &parts[i]);
 		s->next = parts[i].first;
 	}
 }

@@ -8,7 +8,8 @@
 
 /*
  * For sinks that keep their positions: which offsets of which partition were taken from the bus,
- * and which of them the batches stand for. After a rebalance messages come again that are still
+ * and which of them the batches stand for: from where reading began, or the end of the batch before
+ * (-1: from the oldest), to behind the last message; so spans follow each other without holes. After a rebalance messages come again that are still
  * held; they are recognised here.
  */
 

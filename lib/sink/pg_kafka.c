@@ -98,20 +98,69 @@ int lt_pg_positions(struct lt_sink *sink, struct lt_bus_span *parts, size_t n, s
 	return LT_OK;
 }
 
+static bool begins_anew(const struct lt_batch *b, const struct lt_pg_position *p)
+{
+	for (size_t i = 0; i < b->n_gaps; i++)
+		if (b->gaps[i].next < b->gaps[i].first &&
+			same(p, b->gaps[i].log, b->gaps[i].partition))
+			return true;
+	return false;
+}
+
+/*
+ * Does what the table has fit the batch? What is stored already is passed over; a span that begins
+ * behind the position leaves a hole. Where the log began anew, offsets cannot be compared: only the
+ * position at which the batch was begun tells that it has not been stored.
+ */
+static const struct lt_bus_span *misfit(struct lt_sink_pg *s, const struct lt_batch *b)
+{
+	for (size_t i = 0; i < b->n_spans; i++) {
+		const struct lt_bus_span *span = &b->spans[i];
+		const struct lt_pg_position *p = find(s, span->log, span->partition);
+		int64_t first = span->first > 0 ? span->first : 0;
+		int64_t at = p->next > 0 ? p->next : 0; /* no row: nothing was read */
+
+		if (first > at || (first < at && begins_anew(b, p)))
+			return span;
+	}
+	return NULL;
+}
+
+static int load_fitting(struct lt_sink_pg *s, const struct lt_batch *b, struct lt_err *err)
+{
+	const struct lt_bus_span *span;
+	bool known = true;
+	int rc;
+
+	s->astray = false;
+	for (size_t i = 0; i < b->n_spans; i++)
+		known &= make(s, b->spans[i].log, b->spans[i].partition)->loaded;
+	if (known && !misfit(s, b))
+		return LT_OK;
+	rc = load(s, err);
+	if (rc != LT_OK)
+		return rc;
+	span = misfit(s, b);
+	if (!span)
+		return LT_OK;
+	s->astray = true;
+	return lt_fail(err, LT_ECONFLICT, LT_CLS_RETRY, "pg.positions",
+		"%s, partition %d: kafka_progress has offset %lld, the batch begins at %lld: the "
+		"table "
+		"was set back or another store went on",
+		span->log, (int)span->partition,
+		(long long)find(s, span->log, span->partition)->next, (long long)span->first);
+}
+
 int lt_pg_positions_stage(struct lt_sink_pg *s, const struct lt_batch *b, struct lt_err *err)
 {
-	bool known = true;
+	int rc;
 
 	for (size_t i = 0; i < s->n_positions; i++)
 		s->positions[i].to = -1;
-	for (size_t i = 0; i < b->n_spans; i++)
-		known &= make(s, b->spans[i].log, b->spans[i].partition)->loaded;
-	if (!known) {
-		int rc = load(s, err);
-
-		if (rc != LT_OK)
-			return rc;
-	}
+	rc = load_fitting(s, b, err);
+	if (rc != LT_OK)
+		return rc;
 	s->n_bus_gaps = 0;
 	if (s->bus_gaps_cap < b->n_gaps) {
 		s->bus_gaps_cap = b->n_gaps;
@@ -121,23 +170,17 @@ int lt_pg_positions_stage(struct lt_sink_pg *s, const struct lt_batch *b, struct
 		struct lt_pg_position *p = find(s, b->spans[i].log, b->spans[i].partition);
 
 		p->from = p->next;
-		p->to = b->spans[i].next > p->next ? b->spans[i].next : -1;
+		p->to = b->spans[i].next > p->next || begins_anew(b, p) ? b->spans[i].next : -1;
 	}
 	for (size_t i = 0; i < b->n_gaps; i++) {
 		const struct lt_bus_span *g = &b->gaps[i];
 		struct lt_pg_position *p = make(s, g->log, g->partition);
 
-		if (g->first < p->next)
+		if (g->first < p->next && !begins_anew(b, p))
 			continue; /* another store was here since */
 		s->bus_gaps[s->n_bus_gaps++] = g;
-		for (size_t k = 0; g->next < g->first && k < b->n_spans; k++) {
-			if (!same(p, b->spans[k].log, b->spans[k].partition))
-				continue;
-			/* The log begins anew: what comes lies below what was. */
-			p->to = b->spans[k].next;
-			if (g->next < p->from)
-				p->from = g->next;
-		}
+		if (g->next < p->from) /* the log begins anew */
+			p->from = g->next;
 	}
 	return LT_OK;
 }

@@ -139,6 +139,7 @@ static int pg_open(struct lt_sink *sink, struct lt_err *err)
 	lt_pg_forget(s);
 	lt_pg_partitions_forget(s);
 	lt_pg_rollup_forget(s);
+	lt_pg_positions_forget(s); /* it may be another server, or an older state */
 	s->generation = atomic_fetch_add(&generations, 1) + 1;
 	rc = connect_and_check(s, err);
 	if (rc != LT_OK) {
@@ -268,7 +269,7 @@ static int pg_put(struct lt_sink *sink, const struct lt_batch *b, size_t *bad, s
 			/* "no partition found": another store dropped it meanwhile? */
 			partition_gone = true;
 			lt_pg_partitions_forget(s);
-		} else if (rc == LT_ECONFLICT) {
+		} else if (rc == LT_ECONFLICT && !s->astray) {
 			lt_counter_add(&lt_pg_stats.conflicts, 1);
 		} else {
 			break;

@@ -131,6 +131,7 @@ struct lt_sink_pg {
 	size_t n_positions, last_position;
 	const struct lt_bus_span **bus_gaps; /* of the batch, to be recorded */
 	size_t n_bus_gaps, bus_gaps_cap;
+	bool astray; /* the batch does not begin where the positions are */
 	struct lt_buf param[8];
 	struct lt_pg_last last[LT_PG_CALLS];
 	size_t n_last;
@@ -193,7 +194,12 @@ void lt_pg_unstage(struct lt_sink_pg *s, bool committed);
 /* ---- pg_kafka.c ---- */
 
 int lt_pg_positions(struct lt_sink *sink, struct lt_bus_span *parts, size_t n, struct lt_err *err);
-/** lt_pg_positions_stage() - where the batch moves them; loads what is not known. */
+/**
+ * lt_pg_positions_stage() - where the batch moves them; loads what is not known
+ *
+ * Return: LT_ECONFLICT with s->astray: the batch begins behind a position in the table; what lies
+ * between would be lost, so it has to be read again from there.
+ */
 int lt_pg_positions_stage(struct lt_sink_pg *s, const struct lt_batch *b, struct lt_err *err);
 /** lt_pg_passed() - the event lies below its partition's position: it is stored already. */
 bool lt_pg_passed(struct lt_sink_pg *s, const struct lt_event *e);

@@ -339,6 +339,35 @@ def test_retention_deleted_the_position(site):
     assert site.postgres.sql("SELECT count(*) FROM gap WHERE kind = $$bus$$") == [("1",)]
 
 
+@pytest.mark.parametrize("rebalance", ["cooperative", "eager"])
+def test_positions_set_back_while_the_store_runs(site, rebalance):
+    """PostgreSQL fails over to a standby that is behind: what it has not got is read again."""
+    site.rebalance = rebalance
+    site.topics(1)
+    store = site.store().wait_ready()
+    finish(site.load(1, 200))
+    site.wait_stored(200)
+    servers.wait_until(lambda: site.positions() == 200, 120, "the position")
+    # All stores' connections end with the server, and the state is an older one.
+    site.postgres.sql("""BEGIN; DELETE FROM snapshot WHERE seq > 100; UPDATE progress SET upto = 100;
+                         UPDATE kafka_progress SET next_offset = 100; COMMIT;
+                         SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+                         WHERE application_name = 'latido-store'""")
+    finish(site.load(1, 50, first=201))
+    site.wait_stored(250)
+    servers.wait_until(lambda: site.positions() == 250, 120, "the end")
+    site.check(1, 250)
+    assert store.metrics().value("latido_consumer_rereads_total") == 1
+    assert "kafka_progress has offset 100" in store.logged("read_again")[0]["err"]
+    # A table without any position: all of it comes again, and is known.
+    site.postgres.sql("DELETE FROM kafka_progress; SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                      "WHERE application_name = 'latido-store'")
+    finish(site.load(1, 50, first=251))
+    servers.wait_until(lambda: site.stored() == 300 == site.positions(), 120, "the end again")
+    site.check(1, 300)
+    store.terminate()
+
+
 def test_topic_missing_then_made(site):
     store = site.store()
     store.wait_log("bus_unavailable")

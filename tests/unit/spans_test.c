@@ -71,6 +71,23 @@ static void one_span_a_partition(void **state)
 	assert_true(lt_fill_empty(&f->a));
 	assert_true(take(f, &f->a, 3, 501));
 	assert_span(&f->a, 0, 3, 501, 502);
+	/* A hole between two batches: the second one begins where the first one ended. */
+	lt_fill_clear(&f->a, NULL);
+	assert_true(take(f, &f->a, 3, 600));
+	assert_span(&f->a, 0, 3, 502, 601);
+}
+
+/* Also when the log has a hole just there, or no position was known. */
+static void a_span_begins_where_reading_began(void **state)
+{
+	struct fixture *f = *state;
+	struct lt_bus_span at[] = {{"t", 0, 100, 0}, {"t", 1, -1, 0}};
+
+	lt_spans_seek(&f->seen, &f->a, NULL, at, 2);
+	assert_true(take(f, &f->a, 0, 103));
+	assert_true(take(f, &f->a, 1, 7));
+	assert_span(&f->a, 0, 0, 100, 104);
+	assert_span(&f->a, 1, 1, -1, 8);
 }
 
 static void what_is_held_is_not_taken_twice(void **state)
@@ -127,6 +144,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		T(one_span_a_partition),
+		T(a_span_begins_where_reading_began),
 		T(what_is_held_is_not_taken_twice),
 		T(a_position_that_was_set_back_is_obeyed),
 		T(losses),

@@ -189,6 +189,14 @@ void lt_bus_done(struct lt_bus *b, struct lt_bus_msg *m);
  */
 void lt_bus_seek(struct lt_bus *b, const struct lt_bus_span *parts, size_t n);
 
+/**
+ * lt_bus_unread() - stop reading these partitions until lt_bus_seek() says from where
+ *
+ * Messages of them that are held stay valid until lt_bus_done(), and may come again. Partitions
+ * that are not ours, or not being read, are passed over.
+ */
+void lt_bus_unread(struct lt_bus *b, const struct lt_bus_span *parts, size_t n);
+
 /** lt_bus_replay() - a message that does not come from the bus; given back by lt_bus_done() too. */
 struct lt_bus_msg *lt_bus_replay(
 	const char *topic, const void *data, size_t size, const char *content_type);
@@ -220,7 +228,8 @@ struct lt_bus_ops {
 	int (*publish)(struct lt_bus *b, const struct lt_bus_out *m, struct lt_err *err);
 	size_t (*poll)(struct lt_bus *b, struct lt_bus_msg **out, size_t max);
 	void (*done)(struct lt_bus *b, struct lt_bus_msg *m);
-	void (*seek)(struct lt_bus *b, const struct lt_bus_span *parts, size_t n); /* or NULL */
+	void (*seek)(struct lt_bus *b, const struct lt_bus_span *parts, size_t n);   /* or NULL */
+	void (*unread)(struct lt_bus *b, const struct lt_bus_span *parts, size_t n); /* or NULL */
 	size_t (*inflight)(const struct lt_bus *b);
 	void (*stop_reading)(struct lt_bus *b);
 	void (*fini)(struct lt_bus *b); /* also after a failed init */
