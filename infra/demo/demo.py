@@ -277,7 +277,7 @@ class Demo:
             self.check_stop()
         if self.bus == "kafka":
             self.make_topics()
-        agent = {"source": self.source, "admin": "127.0.0.1:0"}
+        agent = {"source": self.source, "admin": "127.0.0.1:0", "processes_stream": True}
         if self.bus == "mqtt":
             agent["spool"] = {"dir": os.path.join(self.folder, "spool")}
         self.config = os.path.join(self.folder, "latido.yaml")

@@ -26,7 +26,7 @@ function marked(panel) {
 	});
 }
 
-/** One event of a node with a load, states of processes, and two groups of them. */
+/** One event of a node with a load, states of processes, and two of them. */
 const processes = (seq, time_ms, load, running, cpu) =>
 	stack.do({
 		do: "event",
@@ -37,21 +37,20 @@ const processes = (seq, time_ms, load, running, cpu) =>
 		families: [
 			["node_load1"],
 			["node_processes_state", ["state"], [["R"], ["S"], ["Z"]]],
-			["namedprocess_namegroup_num_procs", ["groupname"], [["chromium"], ["sshd"]]],
-			["namedprocess_namegroup_cpu_seconds_total", ["groupname"], [["chromium"], ["sshd"]], 2],
-			["namedprocess_namegroup_memory_bytes", ["groupname", "memtype"], [
-				["chromium", "resident"],
-				["sshd", "resident"],
+			["latido_process_cpu_ratio", ["comm", "pid"], [["chromium", "70"], ["sshd", "9"]]],
+			["latido_process_resident_memory_bytes", ["comm", "pid"], [
+				["chromium", "70"],
+				["sshd", "9"],
 			]],
 		],
-		values: [load, running, 42, 1, 9, 2, cpu, 7, 3e9, 5e6],
+		values: [load, running, 42, 1, cpu, 0.01, 3e9, 5e6],
 	});
 
 test("an alert of latido-alert on every page, in the title and the icon, until it is over", async () => {
 	await fresh("/pipeline");
 	const begin = Date.now() - 60_000;
-	await processes(1, begin, 1, 3, 100);
-	await processes(2, begin + 60_000, 9.5, 7, 130);
+	await processes(1, begin, 1, 3, 1);
+	await processes(2, begin + 60_000, 9.5, 7, 0.5);
 	await page.locator("nav [data-firing='1']").waitFor();
 	await until("the title", async () => (await page.title()).startsWith("(1) "));
 	assert.match(await page.locator('link[rel="icon"]').getAttribute("href"), /alert/);
@@ -86,11 +85,11 @@ test("an alert of latido-alert on every page, in the title and the icon, until i
 	const state = (s) => page.locator(`.processes tr[data-state=${s}]`);
 	await until("the processes of then", async () => /7/.test(await state("R").textContent()));
 	assert.match(await page.locator(".processes h2").textContent(), /at \d/);
-	const group = page.locator(".processes tbody tr").filter({ hasText: "chromium" });
-	assert.match(await group.textContent(), /950\.0\s%.*2\.79\sGiB/);
+	const process = page.locator(".processes tbody tr").filter({ hasText: "chromium" });
+	assert.match(await process.textContent(), /^chromium7050\.0\s%.*2\.79\sGiB/);
 
 	// What comes later changes nothing of what was.
-	await processes(3, begin + 61_000, 1, 1, 131);
+	await processes(3, begin + 61_000, 1, 1, 2);
 	await page.locator("nav [data-firing]").waitFor({ state: "detached" });
 	await until("the title", async () => !(await page.title()).startsWith("("));
 	assert.doesNotMatch(await page.locator('link[rel="icon"]').getAttribute("href"), /alert/);

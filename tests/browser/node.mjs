@@ -84,7 +84,7 @@ test("history comes from the database, as a line with its gaps", async () => {
 	);
 });
 
-test("processes: the busiest groups, sorted, filtered, still under the pointer", async () => {
+test("processes: those that use most, sorted, filtered, still under the pointer", async () => {
 	let seq = 0;
 	const send = (running, sshd) =>
 		stack.do({
@@ -95,15 +95,15 @@ test("processes: the busiest groups, sorted, filtered, still under the pointer",
 			interval_ms: 60_000,
 			families: [
 				["node_processes_state", ["state"], [["R"], ["S"], ["D"], ["Z"], ["T"]]],
-				["namedprocess_namegroup_num_procs", ["groupname"], [["chromium"], ["sshd"]]],
-				["namedprocess_namegroup_memory_bytes", ["groupname", "memtype"], [
-					["chromium", "resident"],
-					["sshd", "resident"],
+				["latido_process_cpu_ratio", ["comm", "pid"], [["chromium", "70"], ["sshd", "9"]]],
+				["latido_process_resident_memory_bytes", ["comm", "pid"], [
+					["chromium", "70"],
+					["sshd", "9"],
 				]],
 			],
-			values: [running, 30, 2, 1, 0, 9, sshd, 3e9, 5e6],
+			values: [running, 30, 2, 1, 0, 0.5, sshd, 3e9, 5e6],
 		});
-	await send(4, 11);
+	await send(4, 1.5);
 	await fresh("/n/busy1");
 	const running = page.locator("tr[data-state=R] td").first();
 	await until("four are running", async () => (await running.textContent()) === "4");
@@ -111,15 +111,15 @@ test("processes: the busiest groups, sorted, filtered, still under the pointer",
 	assert.match(await page.locator("tr[data-state=total]").textContent(), /37/);
 	const groups = page.locator(".processes table").nth(1).locator("tbody tr");
 	const first = async (name) => new RegExp(`^${name}`).test(await groups.first().textContent());
-	await page.getByRole("button", { name: "Count", exact: true }).click();
-	await until("most processes first", () => first("sshd"));
+	await until("most CPU first", () => first("sshd"));
+	assert.match(await groups.first().textContent(), /^sshd9150\s%4\.77\sMiB$/);
 	await page.getByRole("button", { name: "Resident", exact: true }).click();
 	await until("most memory first", () => first("chromium"));
 	await page.locator(".processes input").fill("ssh");
-	await until("one group", async () => (await groups.count()) === 1 && (await first("sshd")));
+	await until("one process", async () => (await groups.count()) === 1 && (await first("sshd")));
 	// The pointer is in the table: nothing moves until it leaves.
 	await page.locator(".held").waitFor();
-	await send(5, 12);
+	await send(5, 1.6);
 	const series = page.locator(".panel.series tbody tr").filter({ hasText: 'state="R"' });
 	await until("the list of series has it", async () => /5/.test(await series.locator(".num").textContent()));
 	assert.equal(await running.textContent(), "4");

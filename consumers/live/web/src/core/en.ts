@@ -121,7 +121,7 @@ export const en = {
 	"proc.total": "total",
 	"proc.held": "held while the pointer is here",
 	"proc.threads": "threads {n}",
-	"proc.groups": "Process groups",
+	"proc.top": "Busiest processes",
 	"proc.name": "Name",
 	"proc.rss": "Resident",
 	"range.label": "Time range",

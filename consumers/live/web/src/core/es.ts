@@ -123,7 +123,7 @@ export const es: Record<Key, string> = {
 	"proc.total": "total",
 	"proc.held": "quieto mientras el puntero esté aquí",
 	"proc.threads": "hilos {n}",
-	"proc.groups": "Grupos de procesos",
+	"proc.top": "Procesos que más usan",
 	"proc.name": "Nombre",
 	"proc.rss": "Residente",
 	"range.label": "Intervalo de tiempo",

@@ -1,14 +1,13 @@
 /* SPDX-License-Identifier: MIT */
-/** Processes by state, and by group where a process exporter is behind the node. */
+/** Processes by state, and those that use most where the agent publishes them. */
 import { type Signal, useSignal } from "@preact/signals";
 import { useEffect, useMemo, useRef } from "preact/hooks";
-import { api, kindOf, type NodeAt, num, type ShapeSeries } from "../core/api";
+import { api, type NodeAt, num } from "../core/api";
 import { bytes, clock, NONE, percent, plain } from "../core/format";
 import { type Key, t } from "../core/i18n";
 import type { PanelSpec, SeriesInfo } from "../core/lines";
-import { isCounter } from "../core/rate";
 import { DEFAULT_RANGE } from "../core/route";
-import { matches, seriesText } from "../core/series";
+import { matches } from "../core/series";
 import type { Source } from "../source";
 import { usePanels } from "./node";
 import { SparkLine } from "./spark";
@@ -31,6 +30,10 @@ const DOCUMENT: Record<string, string> = {
 	T: "procesos_parados",
 };
 
+/** Of the processes that use most of either, in the agent's stream of them. */
+const CPU = "latido_process_cpu_ratio";
+const RSS = "latido_process_resident_memory_bytes";
+
 function trendSpec(states: readonly string[]): PanelSpec {
 	return {
 		id: "processes",
@@ -48,9 +51,9 @@ function trendSpec(states: readonly string[]): PanelSpec {
 	};
 }
 
-interface Group {
-	name: string;
-	count: number;
+interface Process {
+	pid: number;
+	comm: string;
 	cpu: number;
 	rss: number;
 }
@@ -58,7 +61,7 @@ interface Group {
 interface Snapshot {
 	states: Map<string, number>;
 	threads: number;
-	groups: Group[];
+	top: Process[];
 }
 
 /** Name, labels and value of each series. */
@@ -66,15 +69,15 @@ type Values = Iterable<readonly [string, Readonly<Record<string, string>>, numbe
 
 function look(values: Values): Snapshot {
 	const states = new Map<string, number>();
-	const groups = new Map<string, Group>();
+	const top = new Map<string, Process>();
 	let threads = Number.NaN;
-	const group = (name = "") => {
-		let g = groups.get(name);
-		if (!g) {
-			g = { name, count: Number.NaN, cpu: Number.NaN, rss: Number.NaN };
-			groups.set(name, g);
+	const process = ({ pid = "", comm = "" }: Readonly<Record<string, string>>) => {
+		let p = top.get(pid);
+		if (!p) {
+			p = { pid: +pid, comm, cpu: Number.NaN, rss: Number.NaN };
+			top.set(pid, p);
 		}
-		return g;
+		return p;
 	};
 	const sum = (a: number, b: number) => (Number.isNaN(a) ? b : a + b);
 	for (const [name, labels, v] of values)
@@ -88,22 +91,17 @@ function look(values: Values): Snapshot {
 			case "node_processes_threads":
 				threads = v;
 				break;
-			case "namedprocess_namegroup_num_procs":
-				group(labels.groupname).count = v;
+			case CPU:
+				process(labels).cpu = 100 * v;
 				break;
-			case "namedprocess_namegroup_cpu_seconds_total": {
-				const g = group(labels.groupname);
-				g.cpu = sum(g.cpu, 100 * v);
-				break;
-			}
-			case "namedprocess_namegroup_memory_bytes":
-				if (labels.memtype === "resident") group(labels.groupname).rss = v;
+			case RSS:
+				process(labels).rss = v;
 				break;
 			default:
 				for (const [state, doc] of Object.entries(DOCUMENT)) if (name === doc) states.set(state, v);
 				break;
 		}
-	return { states, threads, groups: [...groups.values()] };
+	return { states, threads, top: [...top.values()] };
 }
 
 function* newest(source: Source): Values {
@@ -118,30 +116,14 @@ function* newest(source: Source): Values {
 const NAMES = [
 	"node_processes_state",
 	"node_processes_threads",
-	...["num_procs", "cpu_seconds_total", "memory_bytes"].map((n) => `namedprocess_namegroup_${n}`),
+	CPU,
+	RSS,
 	...Object.values(DOCUMENT),
 ];
 
-/** Rates of counters at an instant are those since this long before. */
-const BEFORE_MS = 30_000;
-
-function* valuesAt(at: NodeAt, before: NodeAt): Values {
-	const old = new Map<string, [number, number]>();
-	for (const e of before.events)
-		e.series.forEach(([name, labels], i) => {
-			old.set(seriesText(name, labels), [e.time_ms, num(e.values[i])]);
-		});
+function* valuesAt(at: NodeAt): Values {
 	for (const e of at.events)
-		for (let i = 0; i < e.series.length; i++) {
-			const [name, labels, kind] = e.series[i] as ShapeSeries;
-			let v = num(e.values[i]);
-			if (isCounter(name, kindOf(kind))) {
-				const [time, was] = old.get(seriesText(name, labels)) ?? [Number.NaN, Number.NaN];
-				const rate = (1000 * (v - was)) / (e.time_ms - time);
-				v = rate >= 0 ? rate : Number.NaN;
-			}
-			yield [name, labels, v];
-		}
+		for (const [i, [name, labels]] of e.series.entries()) yield [name, labels, num(e.values[i])];
 }
 
 /** The processes as they were, beside an alert. */
@@ -151,14 +133,12 @@ export function ProcessesAt({ source, at }: { source: string; at: number }) {
 	const error = useSignal("");
 	useEffect(() => {
 		let gone = false;
-		Promise.all([
-			api.at(source, NAMES, at),
-			api.at(source, NAMES, at - BEFORE_MS).catch(() => null),
-		])
-			.then(([a, b]) => {
+		api
+			.at(source, NAMES, at)
+			.then((a) => {
 				if (gone) return;
 				time.value = a.time_ms;
-				snapshot.value = look(valuesAt(a, b ?? { ...a, events: [] }));
+				snapshot.value = look(valuesAt(a));
 			})
 			.catch((e: unknown) => {
 				if (!gone) error.value = e instanceof Error ? e.message : String(e);
@@ -199,8 +179,8 @@ interface TableProps {
 }
 
 function Table({ title, snapshot, trend, held }: TableProps) {
-	const { states, threads, groups } = snapshot;
-	if (states.size === 0 && groups.length === 0) return null;
+	const { states, threads, top } = snapshot;
+	if (states.size === 0 && top.length === 0) return null;
 	const hold = (on: boolean) => () => {
 		if (held) held.value = on;
 	};
@@ -257,26 +237,26 @@ function Table({ title, snapshot, trend, held }: TableProps) {
 					</tfoot>
 				</table>
 			)}
-			{groups.length > 0 && <Groups groups={groups} />}
+			{top.length > 0 && <Top top={top} />}
 		</section>
 	);
 }
 
-type GroupSort = "name" | "count" | "cpu" | "rss";
+type Sort = keyof Process;
 
-/** The busiest groups: sorted, filtered, ten at a time. */
-function Groups({ groups }: { groups: Group[] }) {
-	const sort = useSignal<GroupSort>("cpu");
+/** The processes that use most: sorted, filtered, ten at a time. */
+function Top({ top }: { top: Process[] }) {
+	const sort = useSignal<Sort>("cpu");
 	const query = useSignal("");
 	const key = sort.value;
-	const list = groups
-		.filter((g) => !query.value || matches(query.value, g.name))
-		.sort((a, b) => (key === "name" ? a.name.localeCompare(b.name) : (b[key] || 0) - (a[key] || 0)))
+	const list = top
+		.filter((p) => !query.value || matches(query.value, p.comm))
+		.sort((a, b) => (key === "comm" ? a.comm.localeCompare(b.comm) : (b[key] || 0) - (a[key] || 0)))
 		.slice(0, 10);
-	const head = (k: GroupSort, text: string) => (
+	const head = (k: Sort, text: string) => (
 		<th
 			scope="col"
-			class={k === "name" ? "" : "num"}
+			class={k === "comm" ? "" : "num"}
 			aria-sort={key === k ? "descending" : undefined}
 		>
 			<button
@@ -292,7 +272,7 @@ function Groups({ groups }: { groups: Group[] }) {
 	return (
 		<>
 			<header>
-				<h3>{t("proc.groups")}</h3>
+				<h3>{t("proc.top")}</h3>
 				<label class="filter">
 					<span class="sr">{t("fleet.filter")}</span>
 					<input
@@ -308,19 +288,19 @@ function Groups({ groups }: { groups: Group[] }) {
 			<table>
 				<thead>
 					<tr>
-						{head("name", t("proc.name"))}
-						{head("count", t("proc.count"))}
+						{head("comm", t("proc.name"))}
+						{head("pid", "PID")}
 						{head("cpu", t("col.cpu"))}
 						{head("rss", t("proc.rss"))}
 					</tr>
 				</thead>
 				<tbody>
-					{list.map((g) => (
-						<tr key={g.name}>
-							<th scope="row">{g.name}</th>
-							<td class="num">{plain(g.count)}</td>
-							<td class="num">{percent(g.cpu)}</td>
-							<td class="num">{Number.isNaN(g.rss) ? NONE : bytes(g.rss)}</td>
+					{list.map((p) => (
+						<tr key={p.pid}>
+							<th scope="row">{p.comm}</th>
+							<td class="num">{p.pid}</td>
+							<td class="num">{percent(p.cpu)}</td>
+							<td class="num">{Number.isNaN(p.rss) ? NONE : bytes(p.rss)}</td>
 						</tr>
 					))}
 				</tbody>
