@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "latido/clock.h"
+#include "latido/log.h"
 #include "pg_copy.h"
 #include "sink_pg.h"
 
@@ -509,23 +510,61 @@ static int lock(struct lt_sink_pg *s, bool *locked, struct lt_err *err)
 	return rc;
 }
 
+/* One that cannot be computed is no reason to compute no other: its turn comes again in an hour. */
+static int put_off(
+	struct lt_sink_pg *s, int32_t source_id, int64_t bucket_us, const struct lt_err *why)
+{
+	static const char sql[] = "UPDATE rollup_dirty SET marked = now() + interval '50 minutes' "
+				  "WHERE source_id = $1::bigint::int AND time = $2::timestamptz";
+
+	lt_counter_add(&lt_pg_stats.rollups_failed, 1);
+	lt_log(LT_WARN, "rollup_put_off", LT_I("source_id", source_id), LT_S("op", why->op),
+		LT_S("err", why->msg));
+	put_place(s, source_id, bucket_us);
+	return lt_pg_query(&s->pg, sql,
+		(struct lt_pg_param[]){{s->param[1].data + 4, 8}, {s->param[2].data + 4, 8}}, 2,
+		NULL, NULL);
+}
+
+/* Marks of rows from before there were roll-ups: a day of a source, when nothing else waits. */
+static int mark_past(struct lt_sink_pg *s, struct lt_err *err)
+{
+	struct pg_result *r = NULL;
+	int rc = lt_pg_query(&s->pg, "SELECT latido_rollup_more()::int", NULL, 0, &r, err);
+
+	if (rc == LT_OK && lt_pg_int(r, 0, 0))
+		s->rollup_again_ns = BUDGET_NS;
+	lt_pg_result_free(r);
+	return rc;
+}
+
 static int take_marks(struct lt_sink_pg *s, struct lt_err *err)
 {
-	static const char sql[] = "SELECT time, source_id, marked FROM rollup_dirty "
-				  "WHERE marked < now() - interval '10 minutes' ORDER BY time "
-				  "DESC, source_id LIMIT 50";
-	int64_t began_ns = lt_mono_ns(), used_ns = 0;
+	static const char sql[] =
+		"SELECT time, source_id, marked, (SELECT count(*) FROM (SELECT FROM rollup_dirty "
+		"WHERE marked < now() - interval '10 minutes' LIMIT 10000) w) FROM rollup_dirty "
+		"WHERE marked < now() - interval '10 minutes' ORDER BY time DESC, source_id LIMIT "
+		"50";
+	int64_t began_ns = lt_mono_ns(), used_ns = 0, waiting;
 	struct pg_result *r = NULL;
 	size_t i = 0;
 	int rc = lt_pg_query(&s->pg, sql, NULL, 0, &r, err);
 
+	waiting = rc == LT_OK && lt_pg_rows(r) ? lt_pg_int(r, 0, 3) : 0;
 	for (; rc == LT_OK && i < lt_pg_rows(r) && used_ns < BUDGET_NS; i++) {
-		rc = compute(s, (int32_t)lt_pg_int(r, i, 1), lt_pg_int(r, i, 0), lt_pg_int(r, i, 2),
-			err);
+		int32_t source_id = (int32_t)lt_pg_int(r, i, 1);
+		int64_t bucket_us = lt_pg_int(r, i, 0);
+
+		rc = compute(s, source_id, bucket_us, lt_pg_int(r, i, 2), err);
+		if (rc != LT_OK && s->pg.conn)
+			rc = put_off(s, source_id, bucket_us, err);
 		used_ns = lt_mono_ns() - began_ns;
 	}
+	lt_gauge_set(&lt_pg_stats.rollups_waiting, waiting - (int64_t)i);
 	if (rc == LT_OK && i && (i < lt_pg_rows(r) || i == 50))
 		s->rollup_again_ns = REST * used_ns;
+	if (rc == LT_OK && !lt_pg_rows(r))
+		rc = mark_past(s, err);
 	lt_pg_result_free(r);
 	return rc;
 }

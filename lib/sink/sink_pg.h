@@ -256,8 +256,8 @@ struct lt_pg_stats {
 	struct lt_counter events, values, duplicates, strays, commits, bytes, conflicts, gap_events;
 	struct lt_counter batch_1, batch_10, batch_100, batch_1000, batch_more;
 	struct lt_counter partitions_made, partitions_dropped;
-	struct lt_counter cache_resets, rollups;
-	struct lt_gauge holes, epochs_known;
+	struct lt_counter cache_resets, rollups, rollups_failed;
+	struct lt_gauge holes, epochs_known, rollups_waiting;
 	struct lt_hist commit_seconds, event_to_commit_seconds, rollup_seconds;
 };
 extern struct lt_pg_stats lt_pg_stats;

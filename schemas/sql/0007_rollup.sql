@@ -73,22 +73,55 @@ BEGIN
 END
 $$;
 
--- Everything that is in the partitions, to be computed, newest first.
+-- What of a source is not even marked: from first until before upto. latido-store marks it when nothing
+-- else waits, a day at a time, newest first.
+CREATE TABLE rollup_past (
+	source_id int PRIMARY KEY,
+	first     timestamptz NOT NULL,
+	upto      timestamptz NOT NULL
+);
+
+-- Everything that is in the partitions, to be computed. Returns how many five minutes these are.
 CREATE FUNCTION latido_rollup_all() RETURNS bigint LANGUAGE sql AS $$
-	WITH marked AS (
-		INSERT INTO rollup_dirty (time, source_id, marked)
-		SELECT b, s.id, '-infinity'
-		FROM (SELECT o.id, f.time AS first, l.time AS last FROM source o
-			CROSS JOIN LATERAL (SELECT x.time FROM snapshot x WHERE x.source_id = o.id
-				ORDER BY x.time LIMIT 1) f
-			CROSS JOIN LATERAL (SELECT x.time FROM snapshot x WHERE x.source_id = o.id
-				ORDER BY x.time DESC LIMIT 1) l) s
-		CROSS JOIN LATERAL generate_series(date_bin('5 minutes', s.first, 'epoch'), s.last,
-			interval '5 minutes') b
-		ON CONFLICT DO NOTHING
-		RETURNING 1
+	WITH past AS (
+		INSERT INTO rollup_past AS p (source_id, first, upto)
+		SELECT o.id, date_bin('5 minutes', f.time, 'epoch'),
+			date_bin('5 minutes', l.time, 'epoch') + interval '5 minutes'
+		FROM source o
+		CROSS JOIN LATERAL (SELECT x.time FROM snapshot x WHERE x.source_id = o.id
+			ORDER BY x.time LIMIT 1) f
+		CROSS JOIN LATERAL (SELECT x.time FROM snapshot x WHERE x.source_id = o.id
+			ORDER BY x.time DESC LIMIT 1) l
+		ON CONFLICT (source_id) DO UPDATE SET first = excluded.first, upto = excluded.upto
+		RETURNING first, upto
 	)
-	SELECT count(*) FROM marked
+	SELECT coalesce(sum(extract(epoch FROM upto - first) / 300), 0)::bigint FROM past
+$$;
+
+-- Marks the newest day of one source. Returns whether there was any.
+CREATE FUNCTION latido_rollup_more() RETURNS boolean LANGUAGE plpgsql AS $$
+DECLARE
+	past  rollup_past;
+	since timestamptz;
+BEGIN
+	SELECT * INTO past FROM rollup_past ORDER BY upto DESC, source_id LIMIT 1 FOR UPDATE;
+	IF NOT FOUND THEN
+		RETURN false;
+	END IF;
+	-- What retention has dropped meanwhile is not marked.
+	since := greatest(past.first, (SELECT min(lo) FROM latido_partition));
+	since := greatest(since, past.upto - interval '1 day');
+	INSERT INTO rollup_dirty (time, source_id, marked)
+	SELECT b, past.source_id, '-infinity'
+	FROM generate_series(since, past.upto - interval '5 minutes', interval '5 minutes') b
+	ON CONFLICT DO NOTHING;
+	IF since <= past.first OR since > past.upto - interval '1 day' THEN
+		DELETE FROM rollup_past WHERE source_id = past.source_id;
+	ELSE
+		UPDATE rollup_past SET upto = since WHERE source_id = past.source_id;
+	END IF;
+	RETURN true;
+END
 $$;
 
 -- What is there already, unless retention has it gone before.

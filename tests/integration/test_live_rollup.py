@@ -51,7 +51,8 @@ class Site:
         return int(self.sql("SELECT count(*) FROM rollup_dirty")[0][0])
 
     def roll_up(self):
-        """As if the marks were ten minutes old."""
+        """As if the marks were ten minutes old; first what was there before there were any."""
+        self.store.wait(lambda: self.sql("SELECT count(*) FROM rollup_past") == [("0",)], SECONDS, "the past is marked")
         self.sql("UPDATE rollup_dirty SET marked = '-infinity'")
         self.store.wait(lambda: self.marks() == 0, SECONDS, "all roll-ups are computed")
 
@@ -115,6 +116,39 @@ def test_long_ranges_say_what_all_events_say(site):
         assert found[0] <= low + 1e-9 and found[1] >= high - 1e-9 and found[2] == pytest.approx(avg)
     # A step that is no multiple of five minutes becomes one.
     assert site.series("name=node_load1", days=10, step=700)[1]["step_ms"] == 3 * BUCKET
+
+
+def test_the_past_is_marked_by_days(site):
+    """After an update: a database with weeks of rows is not marked at once, and where rows are not stays empty."""
+    for seq, n in enumerate((0, 2, 4), 1):
+        site.send(seq, site.start + n * 1000, values(n), FULL)
+    site.wait_stored(3)
+    site.store.terminate()
+    site.sql(f"SELECT latido_partition_create((to_timestamp({site.start // 1000}) AT TIME ZONE 'UTC')::date - 2)")
+    site.sql("DELETE FROM rollup_dirty")
+    site.sql("SELECT latido_rollup_all(); UPDATE rollup_past SET first = first - interval '25 hours'")
+    assert site.marks() == 0 and site.sql("SELECT latido_rollup_more()") == [("t",)]
+    assert site.marks() == 288 and site.sql("SELECT count(*) FROM rollup_past") == [("1",)]
+    site.store.start()
+    site.roll_up()
+    assert site.sql("SELECT count(*), count(DISTINCT time) FROM rollup") == [("2", "1")]
+    assert site.store.value("latido_store_rollups_total") > 250
+
+
+def test_one_that_fails_holds_up_no_other(site):
+    for seq, n in enumerate(SECONDS_OF, 1):
+        site.send(seq, site.start + n * 1000, values(n), FEWER if 400 <= n < 450 else FULL)
+    site.wait_stored(len(SECONDS_OF))
+    newest = f"to_timestamp({(site.end - BUCKET) // 1000})"
+    site.sql(f"ALTER TABLE rollup ADD CONSTRAINT no CHECK (time <> {newest})")
+    site.sql("UPDATE rollup_dirty SET marked = '-infinity'")
+    site.store.wait(lambda: site.marks() == 1, SECONDS, "all others are computed")
+    assert site.sql(f"SELECT time = {newest}, marked > now() FROM rollup_dirty") == [("t", "t")]
+    assert site.store.value("latido_store_rollups_failed_total") == 1
+    check_same(site)
+    site.sql("ALTER TABLE rollup DROP CONSTRAINT no")
+    site.roll_up()
+    assert site.sql("SELECT count(*) FROM rollup") == [("8",)]
 
 
 def test_late_events_are_in_at_once(site):
