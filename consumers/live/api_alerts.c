@@ -4,9 +4,9 @@
 #include <string.h>
 
 #include "../../lib/event/json_read.h"
+#include "../../lib/sink/pg_values.h"
 #include "latido/clock.h"
 #include "live.h"
-#include "pg_values.h"
 
 /* GET /api/v1/alerts: the active ones from memory, what happened before from PostgreSQL. */
 

@@ -4,8 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../../lib/sink/pg_values.h"
 #include "live.h"
-#include "pg_values.h"
 
 /*
  * GET /api/v1/nodes/<source>/at: all that a source said last at an instant of the past. Rows of

@@ -4,9 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../../lib/sink/pg_values.h"
 #include "latido/clock.h"
 #include "live.h"
-#include "pg_values.h"
 
 /*
  * GET /api/v1/pipeline: how each part is doing. What the consumers say of themselves comes as events

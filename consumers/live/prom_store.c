@@ -6,8 +6,8 @@
 #include <string.h>
 
 #include "../../lib/event/json_read.h"
+#include "../../lib/sink/pg_values.h"
 #include "latido/clock.h"
-#include "pg_values.h"
 
 #define MS(p)    "('epoch'::timestamptz + " p "::int8 * interval '1 millisecond')"
 /* Milliseconds as a Prometheus would have them. */

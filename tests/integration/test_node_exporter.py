@@ -194,10 +194,11 @@ def compare_round(names, agent, before, after, types_agent, types_reference, pas
 
 def test_same_files(tmp_path, snapshot):
     tree = str(tmp_path / "server")
+    rootfs = f"{tree}/root"
     shutil.copytree(SERVER, tree, symlinks=True)
     with NodeExporter(tmp_path / "node_exporter.log", "--collector.processes", f"--path.procfs={tree}/proc",
-                      f"--path.sysfs={tree}/sys", f"--path.rootfs={tree}/root",
-                      f"--path.udev.data={tree}/root/run/udev/data", "--no-collector.netdev.netlink") as reference:
+                      f"--path.sysfs={tree}/sys", f"--path.rootfs={rootfs}",
+                      f"--path.udev.data={rootfs}/run/udev/data", "--no-collector.netdev.netlink") as reference:
         expected, types_reference = reference.scrape()
     agent, types_agent = snapshot({"admin": "", "procfs": f"{tree}/proc", "sysfs": f"{tree}/sys",
                                    "rootfs": f"{tree}/root"})
