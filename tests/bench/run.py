@@ -106,7 +106,7 @@ def machine():
 
 
 def versions():
-    kafka = re.search(r"<artifactId>kafka_[\d.]+</artifactId>\s*<version>([^<]*)",
+    kafka = re.search(r"<kafka\.version>([^<]*)",
                       read_text(os.path.join(ROOT, "infra", "kafka", "pom.xml")))
     found = {"postgres": first_line("postgres", "--version"), "redis": first_line("redis-server", "--version"),
              "mosquitto": first_line("mosquitto", "-h"), "kafka": kafka[1] if kafka else None,
