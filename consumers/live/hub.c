@@ -285,6 +285,7 @@ static void park(
 {
 	struct hub_parked *p;
 
+	upstream_want_shape(h->upstream, hash);
 	if (s->n_parked == PARKED_MAX || h->n_parked_bytes + size > PARKED_BYTES_MAX) {
 		lt_counter_add(&undecoded, 1);
 		return;
@@ -296,7 +297,6 @@ static void park(
 	s->parked_last = &p->next;
 	s->n_parked++;
 	h->n_parked_bytes += size;
-	upstream_want_shape(h->upstream, hash);
 }
 
 /* Return: the hash of the shape that is missing, else 0. */

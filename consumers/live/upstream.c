@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -36,6 +37,7 @@ struct upstream {
 	struct upstream_msg *first, **last;
 	size_t queued_bytes;
 	uint64_t dropped;
+	_Atomic bool wants; /* of the next two there is any */
 	uint64_t wanted[WANTED_MAX];
 	size_t n_wanted;
 	char windows[WINDOWS_MAX][LT_SOURCE_MAX + 1];
@@ -286,8 +288,11 @@ static int fetch_shapes(struct upstream *u, struct lt_err *err)
 		lt_redis_begin(&u->cmd, "GET");
 		lt_redis_key(&u->cmd, LT_REDIS_SHAPE, hex);
 		rc = lt_redis_call(u->ask, &u->cmd, &reply, err);
-		if (rc != LT_OK)
+		if (rc != LT_OK) {
+			while (i < n) /* events wait for them: after the next connect, then */
+				upstream_want_shape(u, wanted[i++]);
 			return rc;
+		}
 		bytes = lt_reply_str(reply, &len);
 		push(u, UP_SHAPE, "", (int64_t)wanted[i], bytes, len, false);
 		lt_reply_free(reply);
@@ -313,8 +318,11 @@ static int fetch_windows(struct upstream *u, struct lt_err *err)
 		rc = window_append(u, wanted[i], NULL, (size_t)(u->opt.window_ms / 1000), err);
 		if (rc == LT_OK)
 			rc = lt_redis_read(u->ask, &entries, err);
-		if (rc != LT_OK)
+		if (rc != LT_OK) {
+			while (i < n)
+				upstream_want_window(u, wanted[i++]);
 			break;
+		}
 		left = lt_reply_n(entries);
 		for (int64_t number = 1; left > 0; number++)
 			push_entry(u, wanted[i], number, lt_reply_at(entries, --left));
@@ -325,8 +333,11 @@ static int fetch_windows(struct upstream *u, struct lt_err *err)
 
 static int fetch_wanted(struct upstream *u, struct lt_err *err)
 {
-	int rc = fetch_shapes(u, err);
+	int rc;
 
+	if (!atomic_exchange(&u->wants, false))
+		return LT_OK;
+	rc = fetch_shapes(u, err);
 	return rc == LT_OK ? fetch_windows(u, err) : rc;
 }
 
@@ -422,6 +433,7 @@ static int follow(struct upstream *u, struct lt_err *err)
 			lt_reply_free(reply);
 			heard = now;
 			pinged = false;
+			rc = fetch_wanted(u, err); /* events wait for it */
 			continue;
 		}
 		if (rc != LT_EAGAIN)
@@ -525,6 +537,7 @@ void upstream_want_shape(struct upstream *u, uint64_t hash)
 			hash = 0;
 	if (hash && u->n_wanted < WANTED_MAX)
 		u->wanted[u->n_wanted++] = hash;
+	u->wants = u->n_wanted || u->n_windows;
 	pthread_mutex_unlock(&u->lock);
 }
 
@@ -533,6 +546,7 @@ void upstream_want_window(struct upstream *u, const char *source)
 	pthread_mutex_lock(&u->lock);
 	if (u->n_windows < WINDOWS_MAX)
 		snprintf(u->windows[u->n_windows++], sizeof(*u->windows), "%s", source);
+	u->wants = true;
 	pthread_mutex_unlock(&u->lock);
 }
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """latido-live on a real Redis: the fleet, the stream, the window, alerts, and what goes away and comes back."""
 
+import ctypes
 import json
 import math
 import random
@@ -12,7 +13,7 @@ import time
 import pytest
 
 from live import EPOCH, NODE_SHAPE, Feeder, Live, node_values
-from pipeline import SECONDS, family
+from pipeline import SECONDS, event, family
 from servers import RedisConnection, wait_until
 
 pytestmark = pytest.mark.threaded
@@ -366,6 +367,23 @@ def test_events_of_a_broken_connection_come_from_the_window(start, feeder, redis
                 feeder.node("n", n)
         stream.wait(lambda: stream.rows("n")[-1][0] == 29, "the last event")
         assert [seq for seq, _ in stream.rows("n")] == list(range(1, 30))
+
+
+def test_events_wait_for_their_shape(start, feeder):
+    """Only the hash is in the event: all of a burst are shown once the shape was asked for, however busy Redis is."""
+    hash_of = ctypes.CDLL("libxxhash.so.0").XXH3_64bits
+    hash_of.restype, hash_of.argtypes = ctypes.c_uint64, [ctypes.c_char_p, ctypes.c_size_t]
+    number = hash_of(NODE_SHAPE, len(NODE_SHAPE))
+    feeder.call("SET", f"latido:shape:{number:016x}", NODE_SHAPE)
+    live = start()
+    with live.stream() as stream:
+        stream.wait_event("fleet")
+        for n in range(1, 301):
+            feeder.call("PUBLISH", "latido:live:n", event("n", n, node_values(n), EPOCH, b"", time.time_ns(), number))
+            feeder.node("other", n)
+        stream.wait(lambda: stream.rows("n") and stream.rows("n")[-1][0] == 300, "the last event")
+        assert [seq for seq, _ in stream.rows("n")] == list(range(1, 301))
+    assert live.program.value("latido_live_undecoded_events_total") == 0
 
 
 def test_redis_down_at_the_start(start, feeder, redis):
