@@ -95,6 +95,7 @@ void lt_engine_free(struct lt_engine *e)
 	lt_redis_free(e->redis);
 	lt_buf_fini(&e->inheritance.alerts);
 	pthread_mutex_destroy(&e->lock);
+	engine_looks_free(&e->looks);
 	free(e->groups);
 	free(e);
 }
@@ -211,11 +212,17 @@ static int64_t next_on_grid(const struct lt_rules_group *g, int64_t t_ms)
 
 void engine_grid(struct lt_engine *e, int64_t t_ms)
 {
+	struct engine_look *look = e->looks.all;
+
 	e->n_groups = lt_rules_group_count(e->rules);
 	e->groups = lt_realloc(e->groups, (e->n_groups + 1) * sizeof(*e->groups));
-	for (size_t i = 0; i < e->n_groups; i++)
-		e->groups[i] = (struct engine_group){.group = lt_rules_group(e->rules, i),
-			.next_ms = next_on_grid(lt_rules_group(e->rules, i), t_ms)};
+	for (size_t i = 0; i < e->n_groups; i++) {
+		struct lt_rules_group *g = lt_rules_group(e->rules, i);
+
+		e->groups[i] = (struct engine_group){
+			.group = g, .looks = look, .next_ms = next_on_grid(g, t_ms)};
+		look += g->n_rules;
+	}
 	lt_gauge_set(&e->info->groups, (int64_t)e->n_groups);
 }
 
@@ -261,6 +268,7 @@ static void evaluate(struct lt_engine *e, struct engine_group *g)
 	e->at_ms = g->next_ms;
 	failed = lt_rules_group_eval(
 		e->rules, g->group, g->next_ms, lt_as_storage(e->store), &e->sink);
+	engine_looks_evaluated(e, g);
 	if (failed)
 		complain(e, g);
 	else
@@ -367,7 +375,7 @@ static bool watch_bus(struct lt_engine *e, int64_t now_ms)
 
 int64_t lt_engine_tick(struct lt_engine *e)
 {
-	int64_t now_ms, until_ms, next_ms, wait_ns;
+	int64_t now_ms, until_ms, next_ms, wait_ns, look_ns;
 	bool filling;
 
 	if (!e->outputs)
@@ -393,6 +401,7 @@ int64_t lt_engine_tick(struct lt_engine *e)
 		return IDLE_NS / 4;
 	lt_outputs_flush_sources(e->outputs, e->role == LT_ROLE_LEAD);
 	next_ms = evaluate_due(e, now_ms, until_ms - e->conf->alert.delay_ms);
+	look_ns = engine_look(e, now_ms, until_ms);
 	if (lt_mono_ns() - e->swept_mono_ns > SWEEP_NS) {
 		lt_as_sweep(e->store, now_ms);
 		e->swept_mono_ns = lt_mono_ns();
@@ -402,6 +411,8 @@ int64_t lt_engine_tick(struct lt_engine *e)
 	if (next_ms == INT64_MAX)
 		return IDLE_NS;
 	wait_ns = (next_ms + e->conf->alert.delay_ms) * LT_NS_PER_MS - lt_wall_ns();
+	if (look_ns < wait_ns)
+		wait_ns = look_ns;
 	return wait_ns < 0 ? 0 : wait_ns < IDLE_NS ? wait_ns : IDLE_NS;
 }
 

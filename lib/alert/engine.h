@@ -16,6 +16,9 @@
  * LT_GRID_PHASE_MS behind the full second, where agents' snapshots have just arrived; groups of more
  * than a few seconds are spread over their interval), and everything that arrived until t +
  * alert.delay has been taken over. Later events count from the next evaluation on.
+ *
+ * Between two instants, rules without `for` are looked at when events may have made them true
+ * (engine_looks.c).
  */
 
 #define LT_GRID_PHASE_MS 100
@@ -29,6 +32,7 @@ struct lt_engine_info {
 	struct lt_gauge rules_cold;
 	struct lt_backfill_info backfill;
 	struct lt_counter missed, clock_jumps, reloads;
+	struct lt_counter looks; /* at single rules, between two instants of the grid */
 	struct lt_hist
 		event_seconds; /* from arrival of a batch's newest event until it is taken over */
 	struct lt_hist

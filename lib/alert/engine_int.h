@@ -8,9 +8,26 @@
 #include "engine.h"
 #include "latido/redis.h"
 
+/* Looks at one rule (engine_looks.c). */
+struct engine_look {
+	bool wanted;
+	bool by_value;        /* its expression is a threshold */
+	bool crossed;         /* by a sample that came since its last evaluation */
+	uint64_t values;      /* that had been taken over then */
+	int64_t next_mono_ns; /* not before */
+	int64_t paid_mono_ns; /* what looks at it took is paid for then */
+};
+
+struct engine_looks {
+	struct engine_look *all; /* of all rules of all groups, in their order */
+	size_t n_others;         /* wanted, and no threshold */
+	int64_t paid_mono_ns;    /* of all thresholds */
+};
+
 struct engine_group {
 	struct lt_rules_group *group;
-	int64_t next_ms; /* instant of its next evaluation */
+	struct engine_look *looks; /* of its rules */
+	int64_t next_ms;           /* instant of its next evaluation */
 	struct lt_complaint failing;
 };
 
@@ -46,6 +63,7 @@ struct lt_engine {
 
 	struct engine_group *groups;
 	size_t n_groups;
+	struct engine_looks looks;
 	int64_t at_ms;        /* the instant being evaluated for */
 	int64_t evaluated_ms; /* the newest that was */
 	int64_t checked_ms;
@@ -76,6 +94,20 @@ struct lt_engine {
 
 /* engine.c */
 void engine_grid(struct lt_engine *e, int64_t t_ms);
+
+/* engine_looks.c */
+/** engine_looks_new() - of rules whose selectors @store has just got; before lt_as_commit(). */
+void engine_looks_new(struct engine_looks *l, const struct lt_rules *rules, struct lt_as *store);
+void engine_looks_free(struct engine_looks *l);
+/** engine_looks_evaluated() - all rules of @g know what there is. */
+void engine_looks_evaluated(struct lt_engine *e, struct engine_group *g);
+/**
+ * engine_look() - look at the rules that events have touched
+ * @known_ms: everything that arrived until then has been taken over.
+ *
+ * Return: ns after which there is something to look at again; INT64_MAX: nothing, so far.
+ */
+int64_t engine_look(struct lt_engine *e, int64_t now_ms, int64_t known_ms);
 
 /* engine_windows.c */
 /** engine_windows_load() - after rules were loaded: what they need, and whether it is there. */

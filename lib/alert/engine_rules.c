@@ -196,8 +196,8 @@ int lt_engine_check(const char *const *globs, size_t n, const struct lt_alert_co
 	return rc;
 }
 
-static int load(
-	struct lt_engine *e, struct lt_rules **out, struct lt_buf *report, struct lt_err *err)
+static int load(struct lt_engine *e, struct lt_rules **out, struct engine_looks *looks,
+	struct lt_buf *report, struct lt_err *err)
 {
 	struct lt_alert_conf conf = e->conf->alert;
 	struct lt_promql_limits limits;
@@ -219,7 +219,9 @@ static int load(
 	if (rc != LT_OK)
 		return rc;
 	rc = register_selectors(e->store, *out, err);
-	if (rc != LT_OK) {
+	if (rc == LT_OK) {
+		engine_looks_new(looks, *out, e->store);
+	} else {
 		lt_rules_free(*out);
 		*out = NULL;
 	}
@@ -241,7 +243,7 @@ static void loaded(struct lt_engine *e, int64_t now_ms)
 
 int engine_load(struct lt_engine *e, struct lt_buf *report, struct lt_err *err)
 {
-	int rc = load(e, &e->rules, report, err);
+	int rc = load(e, &e->rules, &e->looks, report, err);
 
 	if (rc != LT_OK)
 		return rc;
@@ -272,9 +274,10 @@ static void log_report(enum lt_log_level level, const char *id, const struct lt_
 static int replace(struct lt_engine *e, int64_t now_ms)
 {
 	struct lt_rules *fresh = NULL, *old = e->rules;
+	struct engine_looks looks = {0};
 	struct lt_buf report = {0};
 	struct lt_err err;
-	int rc = load(e, &fresh, &report, &err);
+	int rc = load(e, &fresh, &looks, &report, &err);
 
 	log_report(
 		rc == LT_OK ? LT_WARN : LT_ERROR, rc == LT_OK ? "rules" : "rules_refused", &report);
@@ -288,6 +291,8 @@ static int replace(struct lt_engine *e, int64_t now_ms)
 	e->rules = fresh;
 	lt_rules_adopt(fresh, old, e->evaluated_ms ? e->evaluated_ms : now_ms, &e->sink);
 	lt_rules_free(old);
+	engine_looks_free(&e->looks);
+	e->looks = looks;
 	engine_windows_load(e, now_ms);
 	lt_gauge_set(&e->info->reload_ok, 1);
 	return LT_OK;

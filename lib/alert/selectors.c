@@ -4,12 +4,19 @@
 #include <stdlib.h>
 #include <string.h>
 
+struct watch {
+	struct lt_promql_threshold threshold;
+	bool *flag;
+};
+
 /* One set of matchers. */
 struct entry {
 	const struct lt_promql_selector *sel;
 	struct lt_keep keep;
 	struct lt_promql_series *items;
 	size_t n, cap;
+	struct watch *watches;
+	uint32_t n_watches;
 	uint32_t next; /* 1 + the next one with this name; 0: none */
 	bool dirty;
 };
@@ -58,8 +65,10 @@ void lt_selectors_free(struct lt_selectors *t)
 {
 	if (!t)
 		return;
-	for (size_t i = 0; i < t->n; i++)
+	for (size_t i = 0; i < t->n; i++) {
 		free(t->entries[i].items);
+		free(t->entries[i].watches);
+	}
 	lt_sym_put(t->pool, t->instance);
 	lt_sym_put(t->pool, t->job);
 	free(t->entries);
@@ -278,6 +287,7 @@ static bool join_list(struct lt_selectors *t, uint32_t first, const struct lt_la
 		if (rc != 1)
 			continue;
 		any = true;
+		keep->watched |= e->n_watches > 0;
 		keep->back_ms = longer(keep->back_ms, e->keep.back_ms);
 		keep->dense_ms = longer(keep->dense_ms, e->keep.dense_ms);
 		if (!series)
@@ -307,6 +317,47 @@ bool lt_selectors_join(struct lt_selectors *t, const struct lt_labels *labels, c
 		any |= join_list(t, t->nameless, labels, series, keep);
 	return any;
 }
+
+/* ---- thresholds ---- */
+
+void lt_selectors_watch(struct lt_selectors *s, const struct lt_promql_threshold *t, bool *flag)
+{
+	const struct alias *a = alias_of(s, t->sel);
+	struct entry *e;
+
+	if (!a->sel)
+		return;
+	e = &s->entries[a->entry];
+	e->watches = lt_realloc(e->watches, (e->n_watches + 1) * sizeof(*e->watches));
+	e->watches[e->n_watches++] = (struct watch){*t, flag};
+}
+
+static void look_at(const struct lt_selectors *s, uint32_t first, double before, double v)
+{
+	for (uint32_t i = first; i; i = s->entries[i - 1].next) {
+		const struct entry *e = &s->entries[i - 1];
+
+		for (uint32_t k = 0; k < e->n_watches; k++) {
+			const struct watch *w = &e->watches[k];
+
+			if (lt_promql_beyond(&w->threshold, v) &&
+				!lt_promql_beyond(&w->threshold, before))
+				*w->flag = true;
+		}
+	}
+}
+
+void lt_selectors_sample(
+	const struct lt_selectors *s, const struct lt_labels *labels, double before, double v)
+{
+	uint32_t name = lt_labels_value_sym(labels, LT_SYM_NAME);
+
+	if (name != LT_SYM_NONE)
+		look_at(s, name_of(s, name)->first, before, v);
+	look_at(s, s->nameless, before, v);
+}
+
+/* ---- on the way out ---- */
 
 bool lt_selectors_gave_up(struct lt_selectors *t, struct lt_err *err)
 {

@@ -392,6 +392,11 @@ int lt_as_select(struct lt_as *a, const struct lt_promql_selector *sel, struct l
 	return LT_OK;
 }
 
+void lt_as_watch(struct lt_as *a, const struct lt_promql_threshold *t, bool *flag)
+{
+	lt_selectors_watch(a->next, t, flag);
+}
+
 void lt_as_abort(struct lt_as *a)
 {
 	lt_selectors_free(a->next);
@@ -406,6 +411,7 @@ static bool join(struct lt_as *a, struct lt_as_series *s)
 		return false;
 	s->back_ms = (uint32_t)keep.back_ms;
 	s->dense_ms = (uint32_t)keep.dense_ms;
+	s->watched = keep.watched;
 	return true;
 }
 
@@ -571,6 +577,9 @@ bool lt_as_append(struct lt_as *a, struct lt_as_series *s, int64_t t_ms, double 
 		if (t_ms - s->base_ms > INT64_C(0x7fffffff))
 			s->n = 0;
 	}
+	if (s->watched)
+		lt_selectors_sample(
+			a->now, s->labels, s->n ? s->v[s->n - 1] : lt_promql_stale(), v);
 	if (s->n == s->cap)
 		make_room(a, s, t_ms);
 	if (s->n == 0)

@@ -20,6 +20,7 @@
 struct lt_keep {
 	int64_t back_ms;  /* samples that are older are dropped, but for the newest of them */
 	int64_t dense_ms; /* samples that are younger are all kept */
+	bool watched;     /* lt_as_watch(): by some selector */
 };
 
 /** struct lt_as_series - one series */
@@ -35,6 +36,7 @@ struct lt_as_series {
 	bool trimmed;    /* older samples were there */
 	bool unwanted;   /* no selector wants it any more */
 	bool gone;       /* on its way out of the lists */
+	bool watched;    /* each new sample is compared with thresholds */
 };
 
 struct lt_as_limits {
@@ -81,6 +83,13 @@ int lt_as_accept(const struct lt_as *a, const struct lt_promql_selector *sel, st
  */
 int lt_as_select(
 	struct lt_as *a, const struct lt_promql_selector *sel, struct lt_err *err) LT_MUST_CHECK;
+/**
+ * lt_as_watch() - set *@flag whenever a new sample meets a threshold that the one before it did not
+ * @t: copied; its selector is one of the new set, not necessarily the only one of that name: the
+ *	flag means that it is worth looking.
+ * @flag: lives as long as that set.
+ */
+void lt_as_watch(struct lt_as *a, const struct lt_promql_threshold *t, bool *flag);
 /** lt_as_window_ms() - how far it looks back; 0: only to the newest sample. */
 int64_t lt_as_window_ms(const struct lt_promql_selector *sel);
 /** lt_as_abort() - the new set is not wanted. */

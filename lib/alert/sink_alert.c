@@ -185,6 +185,8 @@ static const struct lt_stat table[] = {
 		rules.template_failures),
 	COUNTER("latido_alert_evaluations_missed_total", NULL,
 		"Evaluations of groups left out because there was no time.", missed),
+	COUNTER("latido_alert_looks_total", NULL,
+		"Looks at single rules between two evaluations of their groups.", looks),
 	{"latido_alert_group_lag_seconds", LT_STAT_GAUGE_FN, NULL,
 		"How late the group is that has waited longest for its evaluation.", &I.lag_ms,
 		ms_as_seconds},

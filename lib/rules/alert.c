@@ -5,6 +5,8 @@
 
 /* The life of alerts: what Prometheus's AlertingRule.Eval and sendAlerts do. */
 
+#define UNCONFIRMED_MS 60000
+
 const char *lt_alert_event_name(enum lt_alert_event e)
 {
 	static const char *const names[] = {"pending", "firing", "resolved", "cancelled"};
@@ -339,6 +341,49 @@ int alert_eval(struct lt_rules *r, struct rule *rule, int64_t t_ms, int64_t inte
 	for (struct alert *a = rule->alerts.first; a; a = a->next)
 		alert_send(r, a, t_ms, interval_ms, sink);
 	return LT_OK;
+}
+
+/*
+ * May a look let it fire? One that an evaluation ended before any had confirmed it is likely to be
+ * true only between them: for a while it waits for one, so as not to come and go with each.
+ */
+static bool may_begin(const struct alert *a, int64_t t_ms, int64_t interval_ms)
+{
+	if (!a)
+		return true;
+	return a->pub.state == LT_ALERT_INACTIVE &&
+	       (a->pub.resolved_ms - a->pub.fired_ms >= interval_ms ||
+		       t_ms - a->pub.resolved_ms >= UNCONFIRMED_MS);
+}
+
+size_t alert_look(struct lt_rules *r, struct rule *rule, int64_t t_ms, int64_t interval_ms,
+	const struct lt_promql_storage *storage, const struct lt_rules_sink *sink)
+{
+	size_t n = r->result.n, fresh = 0, active = rule->pub.n_pending + rule->pub.n_firing;
+	struct incoming *in = lt_arena_alloc(&r->scratch, (n + 1) * sizeof(*in));
+	uint32_t limit = rule->pub.group->limit;
+	struct lt_err err;
+
+	if (collect(r, rule, t_ms, storage, in, &err) != LT_OK)
+		return 0;
+	for (size_t i = 0; i < n; i++)
+		fresh += may_begin(in[i].known, t_ms, interval_ms);
+	active += fresh;
+	if (!fresh || (limit && active > limit) || active > r->opts.max_alerts) {
+		put_all(r, in, n);
+		return 0;
+	}
+	for (size_t i = 0; i < n; i++) {
+		if (!may_begin(in[i].known, t_ms, interval_ms)) {
+			lt_labels_put(r->pool, in[i].labels);
+			continue;
+		}
+		take(r, rule, &in[i], i, t_ms, storage);
+		advance(rule, in[i].known, true, t_ms, sink);
+		alert_send(r, in[i].known, t_ms, interval_ms, sink);
+	}
+	rule->pub.n_firing += fresh;
+	return fresh;
 }
 
 static bool needs_sending(const struct lt_rules *r, const struct alert *a, int64_t t_ms)

@@ -5,7 +5,7 @@
 #include "latido/clock.h"
 #include "rules_int.h"
 
-/* One evaluation of a group: what Prometheus's Group.Eval does. */
+/* One evaluation of a group: what Prometheus's Group.Eval does. And looks in between. */
 
 static void set_error(struct rule *rule, const char *msg)
 {
@@ -27,6 +27,15 @@ static int as_vector(struct lt_rules *r, struct lt_promql_sample *one, struct lt
 	r->result.vector = one;
 	r->result.n = 1;
 	return LT_OK;
+}
+
+static void drop_scalar(struct lt_rules *r, const struct lt_promql_sample *one)
+{
+	if (r->result.vector != one)
+		return;
+	lt_labels_put(r->pool, one->labels);
+	r->result.vector = NULL;
+	r->result.n = 0;
 }
 
 /* ---- recording rules ---- */
@@ -190,11 +199,7 @@ static int eval_rule(struct lt_rules *r, struct rule *rule, int64_t t_ms, int64_
 	if (!code)
 		refused = write_series(r, rule, &now, t_ms, sink);
 	series_list_fini(r->pool, &now);
-	if (r->result.vector == &one) {
-		lt_labels_put(r->pool, one.labels);
-		r->result.vector = NULL;
-		r->result.n = 0;
-	}
+	drop_scalar(r, &one);
 	/* as Prometheus: the rule is unhealthy, what it found stands */
 	if (refused)
 		lt_fail(&err, LT_EDATA, LT_CLS_POISON, "rules.eval",
@@ -205,6 +210,22 @@ static int eval_rule(struct lt_rules *r, struct rule *rule, int64_t t_ms, int64_
 	rule->pub.eval_ms = t_ms;
 	rule->pub.eval_ns = lt_mono_ns() - start;
 	return code;
+}
+
+size_t lt_rules_look(struct lt_rules *r, const struct lt_rule *rule, int64_t t_ms,
+	const struct lt_promql_storage *storage, const struct lt_rules_sink *sink)
+{
+	struct rule *own = (struct rule *)rule->group->rules[rule->index];
+	struct lt_promql_sample one = {0};
+	struct lt_err err;
+	size_t fired = 0;
+
+	lt_arena_reset(&r->scratch);
+	if (lt_promql_eval(rule->expr, t_ms, storage, &r->result, &err) == LT_OK &&
+		as_vector(r, &one, &err) == LT_OK)
+		fired = alert_look(r, own, t_ms, rule->group->interval_ms, storage, sink);
+	drop_scalar(r, &one);
+	return fired;
 }
 
 size_t lt_rules_group_eval(struct lt_rules *r, struct lt_rules_group *g, int64_t t_ms,

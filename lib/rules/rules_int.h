@@ -162,6 +162,9 @@ const struct lt_rule_pair *expand_annotations(struct lt_rules *r, struct rule *r
 int alert_eval(struct lt_rules *r, struct rule *rule, int64_t t_ms, int64_t interval_ms,
 	const struct lt_promql_storage *storage, const struct lt_rules_sink *sink,
 	struct series_list *out_series, struct lt_err *err);
+/** alert_look() - lt_rules_look() over r->result. */
+size_t alert_look(struct lt_rules *r, struct rule *rule, int64_t t_ms, int64_t interval_ms,
+	const struct lt_promql_storage *storage, const struct lt_rules_sink *sink);
 /** alert_end() - the alert ends now: event and send; not removed. */
 void alert_end(struct alert *a, int64_t t_ms, const struct lt_rules_sink *sink);
 void alert_send(struct lt_rules *r, struct alert *a, int64_t t_ms, int64_t interval_ms,

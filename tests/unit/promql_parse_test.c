@@ -263,6 +263,55 @@ static void same_selectors(void **state)
 	lt_promql_free(c);
 }
 
+static void thresholds(void **state)
+{
+	static const struct {
+		const char *text;
+		int cmp; /* -1: it is none */
+		double met, missed;
+	} cases[] = {
+		{"x == 1", LT_CMP_EQ, 1, 2},
+		{"x != 1", LT_CMP_NE, NAN, 1},
+		{"(x{a=\"b\"}) < 2 - 1", LT_CMP_LT, 0.5, 1},
+		{"x <= 1", LT_CMP_LE, 1, 1.5},
+		{"x > -1", LT_CMP_GT, 0, -1},
+		{"x >= 1", LT_CMP_GE, 1, NAN},
+		{"0.8 < x", LT_CMP_GT, 0.9, 0.8},
+		{"1 >= (((x)))", LT_CMP_LE, 1, INFINITY},
+		{"1 == x", LT_CMP_EQ, 1, 0},
+		{"x > bool 1", -1, 0, 0},
+		{"x > y", -1, 0, 0},
+		{"x > scalar(y)", -1, 0, 0},
+		{"x > time()", -1, 0, 0},
+		{"x offset 1m > 1", -1, 0, 0},
+		{"x @ end() > 1", -1, 0, 0},
+		{"-x > 1", -1, 0, 0},
+		{"x > 1 and y", -1, 0, 0},
+		{"rate(x[1m]) > 1", -1, 0, 0},
+		{"x + 1", -1, 0, 0},
+		{"x", -1, 0, 0},
+		{"1 > bool 2", -1, 0, 0},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < LT_ARRAY_LEN(cases); i++) {
+		struct lt_promql_expr *e = parse(cases[i].text);
+		struct lt_promql_threshold t;
+		bool found = lt_promql_threshold(e, &t);
+
+		if (found != (cases[i].cmp >= 0))
+			fail_msg("%s", cases[i].text);
+		if (found) {
+			assert_int_equal(t.cmp, cases[i].cmp);
+			assert_ptr_equal(t.sel, lt_promql_selector(e, 0));
+			assert_true(lt_promql_beyond(&t, cases[i].met));
+			assert_false(lt_promql_beyond(&t, cases[i].missed));
+			assert_false(lt_promql_beyond(&t, lt_promql_stale()));
+		}
+		lt_promql_free(e);
+	}
+}
+
 static void hostile_texts_are_bounded(void **state)
 {
 	static const char *const units[] = {"(", "-", "sum(", "a+", "a or ", "a^",
@@ -466,6 +515,7 @@ int main(void)
 		cmocka_unit_test(windows_of_selectors),
 		cmocka_unit_test(selectors_match),
 		cmocka_unit_test(same_selectors),
+		cmocka_unit_test(thresholds),
 		cmocka_unit_test(hostile_texts_are_bounded),
 		cmocka_unit_test(exploding_patterns_give_up),
 		cmocka_unit_test(series_notation),

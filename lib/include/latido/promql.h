@@ -189,6 +189,27 @@ int lt_promql_selector_match(const struct lt_label_pool *pool, const struct lt_p
 bool lt_promql_selector_same(
 	const struct lt_promql_selector *a, const struct lt_promql_selector *b);
 
+/**
+ * struct lt_promql_threshold - what "<selector> <comparison> <number>" demands of a sample
+ * @sel: instant, without offset; the expression's.
+ */
+struct lt_promql_threshold {
+	const struct lt_promql_selector *sel;
+	enum lt_promql_cmp {
+		LT_CMP_EQ = 0,
+		LT_CMP_NE,
+		LT_CMP_LT,
+		LT_CMP_LE,
+		LT_CMP_GT,
+		LT_CMP_GE
+	} cmp;
+	double number;
+};
+/** lt_promql_threshold() - is the expression one, in either order? Without bool. */
+bool lt_promql_threshold(const struct lt_promql_expr *e, struct lt_promql_threshold *out);
+/** lt_promql_beyond() - does a sample meet it? Staleness markers do not. */
+bool lt_promql_beyond(const struct lt_promql_threshold *t, double v);
+
 /* ---- storage ---- */
 
 /** struct lt_promql_series - one series as a storage hands it out */

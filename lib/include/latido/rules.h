@@ -207,6 +207,17 @@ struct lt_rules_sink {
 size_t lt_rules_group_eval(struct lt_rules *r, struct lt_rules_group *g, int64_t t_ms,
 	const struct lt_promql_storage *storage, const struct lt_rules_sink *sink);
 
+/**
+ * lt_rules_look() - look at an alerting rule without @for between two evaluations of its group
+ * @t_ms: after the last evaluation, before the next one.
+ *
+ * What its expression finds now and did not before fires now. All else is left to the evaluations:
+ * whether alerts end, values and texts of those that are active, samples, sending again, errors.
+ * Return: how many fired.
+ */
+size_t lt_rules_look(struct lt_rules *r, const struct lt_rule *rule, int64_t t_ms,
+	const struct lt_promql_storage *storage, const struct lt_rules_sink *sink);
+
 /** lt_rules_each_alert() - all alerts that are held, resolved ones too (state INACTIVE). */
 void lt_rules_each_alert(
 	const struct lt_rules *r, void (*fn)(void *ctx, const struct lt_alert *a), void *ctx);
