@@ -8,9 +8,15 @@
 #include "latido/stats.h"
 
 /*
- * The beginning of long windows, which neither Redis nor the bus has after a start, from what
- * latido-store wrote to PostgreSQL: on a thread of its own with its own connection, thinned out to
- * alert.max_points a window, in pieces that the engine's thread takes over when it has time.
+ * What long windows lack and neither Redis nor the bus has, from what latido-store wrote to
+ * PostgreSQL: their beginning after a start, the time of an outage of the bus. On a thread of its own
+ * with its own connection, thinned out to alert.max_points a window, in pieces that the engine's
+ * thread takes over when it has time.
+ *
+ * After an outage latido-store gets what agents kept meanwhile only now. So the job names for each
+ * source the event before which something is missing, and is done when what latido-store has reaches
+ * without holes up to there: a source is read at once, and once more when that is so. When nothing of
+ * those that are waited for has come for five minutes, what is there counts.
  *
  * A source whose samples cannot be read is left out after a few tries, counted and logged: the others
  * get theirs.
@@ -22,13 +28,16 @@
 
 struct lt_backfill_info {
 	struct lt_counter samples, failures, skipped;
+	struct lt_gauge waiting; /* sources of which latido-store has not got all yet */
 };
 
-/** struct lt_backfill_source - a source and since when it is complete here */
+/** struct lt_backfill_source - a source and what it lacks here */
 struct lt_backfill_source {
 	char *name;
 	bool device;
-	int64_t since_ms;
+	int64_t until_ms;    /* it lacks nothing from then on */
+	int64_t shift_ms;    /* its samples have its own times, which PostgreSQL has, and so much */
+	uint64_t epoch, seq; /* PostgreSQL will have all up to there; 0: not known */
 };
 
 /** struct lt_backfill_job - what is missing; all heap, handed over */
@@ -38,6 +47,8 @@ struct lt_backfill_job {
 	struct lt_backfill_source *sources;
 	size_t n_sources;
 	int64_t now_ms;
+	int64_t from_ms;     /* nothing is lacking before */
+	int64_t until_ms;    /* of sources that are not named */
 	int64_t shortest_ms; /* windows up to this are not long */
 };
 void lt_backfill_job_free(struct lt_backfill_job *job);

@@ -121,6 +121,9 @@ static int warm(struct lt_engine *e, int64_t since_ms, bool fill, struct lt_err 
 	lt_redis_close(e->redis);
 	if (rc != LT_OK)
 		return rc;
+	/* What was published since then, before we begin to hear, nobody has. */
+	if (!fill && info.newest_ms > 0 && info.newest_ms < now_ms)
+		e->heard_ms = info.newest_ms;
 	if (info.newest_ms > now_ms - TRUST_MS)
 		lt_sources_check(e->sources, now_ms - SLACK_MS);
 	lt_log(LT_INFO, "warmed", LT_U("sources", info.sources), LT_U("events", info.events),
@@ -148,7 +151,9 @@ int lt_engine_open(struct lt_engine *e, struct lt_err *err)
 	if (rc != LT_OK)
 		lt_log(LT_WARN, "not_warmed", LT_S("err", err->msg));
 	e->open = true;
-	e->opened_ms = e->heard_ms = lt_wall_ns() / LT_NS_PER_MS;
+	e->opened_ms = lt_wall_ns() / LT_NS_PER_MS;
+	if (!e->heard_ms)
+		e->heard_ms = e->opened_ms;
 	return LT_OK;
 }
 

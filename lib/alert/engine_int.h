@@ -37,9 +37,10 @@ struct engine_window {
 	char *text; /* its expression; outlives the rule */
 	int64_t needs_ms;
 	int64_t since_ms; /* its series are kept */
-	bool stored;      /* what long windows need is in PostgreSQL: events, nothing made here */
-	bool asked;       /* it is part of what is being filled, or was */
-	bool filled;      /* from there, or nothing was missing */
+	int64_t hole_ms; /* end of an outage that left a hole in its series; 0: none that matters */
+	bool stored;     /* what long windows need is in PostgreSQL: events, nothing made here */
+	bool asked;      /* it is part of what is being filled, or was */
+	bool filled;     /* from there, or nothing was missing */
 };
 
 /* What loading rules takes from the configuration; a copy, since SIGHUP changes it. */
@@ -80,7 +81,11 @@ struct lt_engine {
 	struct lt_backfill *backfill; /* NULL: not wanted */
 	bool ask_windows, filling, cold;
 	int64_t opened_ms, back_ms; /* back_ms: the bus came (again) */
-	int64_t asked_mono_ns, held_mono_ns;
+	struct {
+		int64_t from_ms, to_ms; /* to_ms 0: there is none */
+		bool asked;             /* it is part of what is being filled */
+	} hole;                         /* what was published in outages of the bus */
+	int64_t asked_mono_ns, taken_mono_ns, held_mono_ns;
 	uint64_t filled_series, filled_samples, skipped_before;
 
 	enum lt_role role;
@@ -113,14 +118,19 @@ int64_t engine_look(struct lt_engine *e, int64_t now_ms, int64_t known_ms);
 /** engine_windows_load() - after rules were loaded: what they need, and whether it is there. */
 void engine_windows_load(struct lt_engine *e, int64_t now_ms);
 void engine_windows_free(struct engine_window *w, size_t n);
-/** engine_windows_back() - the bus is there (again): what is active is held for alert.grace. */
+/**
+ * engine_windows_back() - the bus is there (again): what is active is held for alert.grace
+ *
+ * What was published since e->heard_ms is missing in the windows, and is asked for when every source
+ * was heard again or is silent.
+ */
 void engine_windows_back(struct lt_engine *e, int64_t now_ms);
 void engine_windows_shift(struct lt_engine *e, int64_t by_ms, int64_t now_ms);
 /**
  * engine_windows_tick() - ask for what is missing and take what has come
  * @heard_all: what Redis and the bus have of the past was taken over.
  *
- * Return: is more on its way?
+ * Return: is more expected soon?
  */
 bool engine_windows_tick(struct lt_engine *e, int64_t now_ms, bool heard_all);
 

@@ -5,40 +5,15 @@
 #include <string.h>
 
 #include "selectors.h"
+#include "series_int.h"
 
-#define CAP_FIRST  4
-#define CAP_SPARE  8 /* a full buffer grows unless an eighth of it is free after cleaning, ... */
-#define CAP_MORE   5 /* ... by a fifth of what it holds: most windows stay as they are once full */
-#define STEP_BYTES (sizeof(double) + sizeof(uint32_t))
-
-struct lt_as {
-	struct lt_label_pool *pool;
-	struct lt_as_limits limits;
-	struct lt_as_info *info;
-	struct lt_promql_storage storage;
-	struct lt_selectors *now, *next;
-	uint32_t generation;
-	struct lt_as_series **table; /* by labels; open addressing, a power of two */
-	size_t n, cap;
-	struct lt_as_series **orphans;
-	size_t n_orphans, cap_orphans;
-	size_t bytes; /* of series and their samples */
-	struct lt_complaint full, gave_up;
-};
-
-static uint32_t *offsets(const struct lt_as_series *s)
-{
-	return (uint32_t *)(s->v + s->cap);
-}
-
-static int64_t time_of(const struct lt_as_series *s, uint32_t i)
-{
-	return s->base_ms + offsets(s)[i];
-}
+#define CAP_FIRST 4
+#define CAP_SPARE 8 /* a full buffer grows unless an eighth of it is free after cleaning, ... */
+#define CAP_MORE  5 /* ... by a fifth of what it holds: most windows stay as they are once full */
 
 int64_t lt_as_last_ms(const struct lt_as_series *s)
 {
-	return s->n ? time_of(s, s->n - 1) : INT64_MIN;
+	return s->n ? as_time(s, s->n - 1) : INT64_MIN;
 }
 
 /* ---- the table of series ---- */
@@ -136,7 +111,7 @@ static void drop(struct lt_as *a, struct lt_as_series *s)
 {
 	leave_table(a, s);
 	delist(a, s);
-	a->bytes -= sizeof(*s) + s->cap * STEP_BYTES;
+	a->bytes -= sizeof(*s) + s->cap * AS_STEP_BYTES;
 	lt_labels_put(a->pool, s->labels);
 	free(s->v);
 	free(s);
@@ -198,7 +173,7 @@ static int storage_select(void *ctx, const struct lt_promql_expr *e,
  */
 static uint32_t at_or_before(const struct lt_as_series *s, int64_t t_ms)
 {
-	const uint32_t *off = offsets(s);
+	const uint32_t *off = as_offsets(s);
 	uint32_t lo = 0, hi = s->n, guess, near = 2;
 	int64_t want = t_ms - s->base_ms;
 
@@ -239,15 +214,15 @@ static bool storage_last(
 	if (i == s->n) {
 		/* An evaluation that is later than its slack: the sample that it is about is gone,
 		 * which must not look as if the series had begun only now. */
-		if (!s->n || !s->trimmed || time_of(s, 0) - maxt_ms > LT_LOOKBACK_MS)
+		if (!s->n || !s->trimmed || as_time(s, 0) - maxt_ms > LT_LOOKBACK_MS)
 			return false;
 		out->t_ms = maxt_ms;
 		out->v = s->v[0];
 		return true;
 	}
-	if (time_of(s, i) < mint_ms)
+	if (as_time(s, i) < mint_ms)
 		return false;
-	out->t_ms = time_of(s, i);
+	out->t_ms = as_time(s, i);
 	out->v = s->v[i];
 	return true;
 }
@@ -257,7 +232,7 @@ static void storage_range(
 {
 	const struct lt_as_series *s = series;
 	uint32_t from = at_or_before(s, mint_ms - 1), to = at_or_before(s, maxt_ms);
-	const uint32_t *off = offsets(s);
+	const uint32_t *off = as_offsets(s);
 	struct lt_point *p;
 
 	(void)ctx;
@@ -284,8 +259,8 @@ static void storage_soon(void *ctx, const void *series)
 		return;
 	__builtin_prefetch(s->v + s->n - 1);
 	__builtin_prefetch(s->v);
-	__builtin_prefetch(offsets(s));
-	__builtin_prefetch(offsets(s) + s->n - 1);
+	__builtin_prefetch(as_offsets(s));
+	__builtin_prefetch(as_offsets(s) + s->n - 1);
 }
 
 struct lt_as *lt_as_new(
@@ -496,18 +471,17 @@ struct lt_as_series *lt_as_series(struct lt_as *a, const struct lt_labels *label
 static void move(struct lt_as_series *s, uint32_t to, uint32_t from)
 {
 	s->v[to] = s->v[from];
-	offsets(s)[to] = offsets(s)[from];
+	as_offsets(s)[to] = as_offsets(s)[from];
 }
 
-/* Of samples that no short window needs, keep one in so much time. */
-static void thin_out(struct lt_as *a, struct lt_as_series *s, int64_t now_ms)
+void as_thin_out(struct lt_as *a, struct lt_as_series *s, int64_t now_ms)
 {
 	int64_t gap_ms = (int64_t)s->back_ms / a->limits.max_points;
 	int64_t dense_ms = now_ms - (int64_t)s->dense_ms, kept_ms = INT64_MIN;
 	uint32_t n = 0, i = 0;
 
-	for (; i < s->n && time_of(s, i) < dense_ms; i++) {
-		int64_t t_ms = time_of(s, i);
+	for (; i < s->n && as_time(s, i) < dense_ms; i++) {
+		int64_t t_ms = as_time(s, i);
 
 		if (kept_ms != INT64_MIN && t_ms < kept_ms + gap_ms && !lt_promql_is_stale(s->v[i]))
 			continue;
@@ -522,7 +496,7 @@ static void thin_out(struct lt_as *a, struct lt_as_series *s, int64_t now_ms)
 
 static void rebase(struct lt_as_series *s)
 {
-	uint32_t *off = offsets(s), first = off[0];
+	uint32_t *off = as_offsets(s), first = off[0];
 
 	s->base_ms += first;
 	for (uint32_t i = 0; i < s->n; i++)
@@ -531,14 +505,14 @@ static void rebase(struct lt_as_series *s)
 
 static void resize(struct lt_as *a, struct lt_as_series *s, uint32_t cap)
 {
-	double *v = lt_malloc(cap * STEP_BYTES);
+	double *v = lt_malloc(cap * AS_STEP_BYTES);
 
 	if (s->n) {
 		memcpy(v, s->v, s->n * sizeof(*v));
-		memcpy(v + cap, offsets(s), s->n * sizeof(uint32_t));
+		memcpy(v + cap, as_offsets(s), s->n * sizeof(uint32_t));
 	}
-	a->bytes += cap * STEP_BYTES;
-	a->bytes -= s->cap * STEP_BYTES;
+	a->bytes += cap * AS_STEP_BYTES;
+	a->bytes -= s->cap * AS_STEP_BYTES;
 	free(s->v);
 	s->v = v;
 	s->cap = cap;
@@ -549,16 +523,16 @@ static void make_room(struct lt_as *a, struct lt_as_series *s, int64_t now_ms)
 	int64_t cut_ms = now_ms - (int64_t)s->back_ms;
 	uint32_t old = 0;
 
-	while (old + 1 < s->n && time_of(s, old + 1) < cut_ms)
+	while (old + 1 < s->n && as_time(s, old + 1) < cut_ms)
 		old++;
 	if (old) {
 		s->n -= old;
 		memmove(s->v, s->v + old, s->n * sizeof(*s->v));
-		memmove(offsets(s), offsets(s) + old, s->n * sizeof(uint32_t));
+		memmove(as_offsets(s), as_offsets(s) + old, s->n * sizeof(uint32_t));
 		s->trimmed = true;
 	}
 	if (s->n > a->limits.max_points && s->dense_ms < s->back_ms)
-		thin_out(a, s, now_ms);
+		as_thin_out(a, s, now_ms);
 	if (s->n)
 		rebase(s);
 	if (s->n + 1 + s->cap / CAP_SPARE > s->cap)
@@ -567,7 +541,7 @@ static void make_room(struct lt_as *a, struct lt_as_series *s, int64_t now_ms)
 
 bool lt_as_append(struct lt_as *a, struct lt_as_series *s, int64_t t_ms, double v)
 {
-	if (s->n && t_ms <= time_of(s, s->n - 1)) {
+	if (s->n && t_ms <= as_time(s, s->n - 1)) {
 		lt_counter_add(&a->info->out_of_order, 1);
 		return false;
 	}
@@ -584,9 +558,7 @@ bool lt_as_append(struct lt_as *a, struct lt_as_series *s, int64_t t_ms, double 
 		make_room(a, s, t_ms);
 	if (s->n == 0)
 		s->base_ms = t_ms;
-	s->v[s->n] = v;
-	offsets(s)[s->n] = (uint32_t)(t_ms - s->base_ms);
-	s->n++;
+	as_put(s, t_ms, v);
 	return true;
 }
 
@@ -602,65 +574,30 @@ bool lt_as_insert(struct lt_as *a, struct lt_as_series *s, int64_t t_ms, double 
 	if (s->n == s->cap)
 		make_room(a, s, newest_ms);
 	at = at_or_before(s, t_ms);
-	if (at != s->n && time_of(s, at) == t_ms)
+	if (at != s->n && as_time(s, at) == t_ms)
 		return false;
 	at = at == s->n ? 0 : at + 1;
 	if (at == 0) {
-		uint32_t by = (uint32_t)(time_of(s, 0) - t_ms), from = offsets(s)[0];
+		uint32_t by = (uint32_t)(as_time(s, 0) - t_ms), from = as_offsets(s)[0];
 
 		s->base_ms = t_ms;
 		for (uint32_t i = 0; i < s->n; i++)
-			offsets(s)[i] += by - from;
+			as_offsets(s)[i] += by - from;
 	}
 	memmove(s->v + at + 1, s->v + at, (s->n - at) * sizeof(*s->v));
-	memmove(offsets(s) + at + 1, offsets(s) + at, (s->n - at) * sizeof(uint32_t));
+	memmove(as_offsets(s) + at + 1, as_offsets(s) + at, (s->n - at) * sizeof(uint32_t));
 	s->v[at] = v;
-	offsets(s)[at] = (uint32_t)(t_ms - s->base_ms);
+	as_offsets(s)[at] = (uint32_t)(t_ms - s->base_ms);
 	s->n++;
 	return true;
-}
-
-size_t lt_as_prepend(struct lt_as *a, struct lt_as_series *s, const int64_t *t_ms, const double *v,
-	size_t n, int64_t now_ms)
-{
-	int64_t end_ms = s->n ? time_of(s, 0) : INT64_MAX;
-	int64_t old_ms = s->base_ms;
-	uint32_t had = s->n, take = 0;
-
-	if (a->bytes >= a->limits.max_bytes)
-		return 0;
-	while (n && *t_ms < now_ms - (int64_t)s->back_ms) {
-		t_ms++;
-		v++;
-		n--;
-	}
-	while (take < n && t_ms[take] < end_ms)
-		take++;
-	if (!take)
-		return 0;
-	if (s->cap < had + take + 1)
-		resize(a, s, had + take + 1);
-	memmove(s->v + take, s->v, had * sizeof(*s->v));
-	memmove(offsets(s) + take, offsets(s), had * sizeof(uint32_t));
-	s->base_ms = t_ms[0];
-	s->n = had + take;
-	for (uint32_t i = 0; i < take; i++) {
-		s->v[i] = v[i];
-		offsets(s)[i] = (uint32_t)(t_ms[i] - s->base_ms);
-	}
-	for (uint32_t i = take; i < s->n; i++)
-		offsets(s)[i] += (uint32_t)(old_ms - s->base_ms);
-	if (s->n > a->limits.max_points && s->dense_ms < s->back_ms)
-		thin_out(a, s, now_ms);
-	return take;
 }
 
 void lt_as_end(struct lt_as *a, struct lt_as_series *s, int64_t t_ms)
 {
 	if (!s->n || lt_promql_is_stale(s->v[s->n - 1]))
 		return;
-	if (t_ms <= time_of(s, s->n - 1))
-		t_ms = time_of(s, s->n - 1) + 1;
+	if (t_ms <= as_time(s, s->n - 1))
+		t_ms = as_time(s, s->n - 1) + 1;
 	lt_as_append(a, s, t_ms, lt_promql_stale());
 }
 

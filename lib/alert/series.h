@@ -131,13 +131,17 @@ bool lt_as_append(struct lt_as *a, struct lt_as_series *s, int64_t t_ms, double 
  */
 bool lt_as_insert(struct lt_as *a, struct lt_as_series *s, int64_t t_ms, double v);
 /**
- * lt_as_prepend() - samples from before the first one, in order of time
+ * lt_as_fill() - samples that are missing, in order of time
+ * @hole_ms: what is missing begins there; INT64_MAX: only the beginning is missing.
  *
- * Those that are not older than the first one, or older than the window at @now_ms, are left out, as
- * is everything when alert.max_bytes is reached. Return: how many were taken.
+ * Taken are those that are older than the first sample, and those from @hole_ms on that are not there
+ * yet (LT_AS_SAME_MS: the clock by which a sample was noted may be another). Those that are older than
+ * the window at @now_ms are left out, as is everything when alert.max_bytes is reached. Return: how
+ * many were taken.
  */
-size_t lt_as_prepend(struct lt_as *a, struct lt_as_series *s, const int64_t *t_ms, const double *v,
-	size_t n, int64_t now_ms);
+size_t lt_as_fill(struct lt_as *a, struct lt_as_series *s, const int64_t *t_ms, const double *v,
+	size_t n, int64_t hole_ms, int64_t now_ms);
+#define LT_AS_SAME_MS 500
 /** lt_as_end() - the series ends at @t_ms: a staleness marker unless the last sample is one. */
 void lt_as_end(struct lt_as *a, struct lt_as_series *s, int64_t t_ms);
 /** lt_as_last_ms() - time of the newest sample; INT64_MIN: none. */

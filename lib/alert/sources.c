@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "sources.h"
+#include "sources_int.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -9,72 +9,10 @@
 #include "latido/clock.h"
 #include "latido/log.h"
 
-#define SILENT_INTERVALS 3
-#define BINDINGS_MAX     64   /* of a stream whose events are partial */
-#define STREAMS_MAX      16   /* of a source */
-#define SKEW_SAME_MS     2000 /* lags that differ by less are the same lag */
-#define SKEW_VOTES       3    /* events with the same lag make it a wrong clock */
-#define DOWN_EVERY_MS    1000 /* up = 0 is said again at the source's interval, at most so often */
-
-/* Which values of a shape may be wanted; hangs on the shape, so it holds plain memory only. */
-struct plan {
-	uint64_t id;
-	uint32_t generation;
-	uint32_t n;
-	uint32_t idx[];
-};
-
-/* The series of these values for one source. */
-struct binding {
-	struct binding *next;
-	uint64_t plan;
-	int64_t used_ms;
-	uint32_t generation;
-	uint32_t n;
-	struct lt_as_series *s[]; /* NULL: not selected after all, or over a limit */
-};
-
-struct stream {
-	struct stream *next;
-	uint64_t epoch, seq;
-	int64_t last_ms;    /* time of the newest sample */
-	int64_t arrived_ms; /* of the newest event */
-	uint32_t interval_ms;
-	bool silent;
-	struct binding *bindings; /* one, unless its events are partial */
-	char name[];
-};
-
-struct source {
-	struct source *next; /* same bucket */
-	uint64_t hash;
-	int64_t arrived_ms; /* newest event of all streams */
-	int64_t since_ms;   /* time of the oldest event */
-	int64_t down_ms;    /* up = 0 was said last */
-	uint32_t interval_ms;
-	uint32_t made;   /* series, since ... */
-	int64_t made_ms; /* ... then */
-	bool device, silent;
-	uint8_t votes;
-	int64_t lag_ms;  /* candidate for ... */
-	int64_t skew_ms; /* ... what its clock is behind */
-	struct stream *streams;
-	struct lt_as_series *up;
-	uint32_t generation; /* of @up and of the bindings */
-	char name[];
-};
-
-struct lt_sources {
-	struct lt_as *a;
-	struct lt_label_pool *pool;
-	struct lt_sources_opts opts;
-	struct lt_sources_info *info;
-	struct source **table;
-	size_t n, cap;
-	uint64_t next_plan;
-	uint32_t mark;
-	struct lt_complaint full, skewed, crowded;
-};
+#define BINDINGS_MAX 64   /* of a stream whose events are partial */
+#define STREAMS_MAX  16   /* of a source */
+#define SKEW_SAME_MS 2000 /* lags that differ by less are the same lag */
+#define SKEW_VOTES   3    /* events with the same lag make it a wrong clock */
 
 struct lt_sources *lt_sources_new(
 	struct lt_as *a, const struct lt_sources_opts *opts, struct lt_sources_info *info)
@@ -101,7 +39,7 @@ static void free_binding(struct lt_sources *t, struct binding *b)
 	free(b);
 }
 
-static void free_bindings(struct lt_sources *t, struct stream *st)
+void sources_unbind(struct lt_sources *t, struct stream *st)
 {
 	struct binding *b;
 
@@ -252,7 +190,7 @@ static struct binding *binding_of(struct lt_sources *t, struct source *src, stru
 			end_others(t, old, b, t_ms);
 	/* Of other rules than those of now nobody will ask again. */
 	if (!e->partial || (st->bindings && st->bindings->generation != b->generation))
-		free_bindings(t, st);
+		sources_unbind(t, st);
 	b->next = st->bindings;
 	st->bindings = b;
 	b->used_ms = t_ms;
@@ -261,7 +199,7 @@ static struct binding *binding_of(struct lt_sources *t, struct source *src, stru
 	return b;
 }
 
-static void bind_up(struct lt_sources *t, struct source *src)
+void sources_bind_up(struct lt_sources *t, struct source *src)
 {
 	struct lt_label_text labels[3];
 	const struct lt_labels *set;
@@ -280,19 +218,19 @@ static void bind_up(struct lt_sources *t, struct source *src)
 
 /* ---- sources ---- */
 
-static void tell(const struct lt_sources *t, const struct source *src, bool gone)
+void sources_tell(const struct lt_sources *t, const struct source *src, bool gone)
 {
 	if (t->opts.changed)
 		t->opts.changed(t->opts.ctx, src->name, src->device, src->interval_ms, gone);
 }
 
-static void free_source(struct lt_sources *t, struct source *src)
+void sources_drop(struct lt_sources *t, struct source *src)
 {
 	struct stream *st;
 
 	while ((st = src->streams)) {
 		src->streams = st->next;
-		free_bindings(t, st);
+		sources_unbind(t, st);
 		free(st);
 	}
 	if (src->up)
@@ -309,7 +247,7 @@ void lt_sources_free(struct lt_sources *t)
 			struct source *src = t->table[i];
 
 			t->table[i] = src->next;
-			free_source(t, src);
+			sources_drop(t, src);
 		}
 	}
 	free(t->table);
@@ -335,7 +273,7 @@ static void grow(struct lt_sources *t)
 	free(old);
 }
 
-static struct source *source_of(struct lt_sources *t, const char *name, bool device)
+struct source *sources_find(struct lt_sources *t, const char *name, bool device)
 {
 	uint64_t hash = XXH3_64bits(name, strlen(name)) ^ device;
 	struct source *src;
@@ -357,7 +295,7 @@ static struct source *source_of(struct lt_sources *t, const char *name, bool dev
 	src->hash = hash;
 	src->device = device;
 	src->arrived_ms = INT64_MIN;
-	src->since_ms = INT64_MAX;
+	src->since.t_ms = src->back.t_ms = INT64_MAX;
 	src->generation = lt_as_generation(t->a) - 1;
 	src->next = t->table[hash & (t->cap - 1)];
 	t->table[hash & (t->cap - 1)] = src;
@@ -447,7 +385,7 @@ static void set_interval(
 	if (least_ms == src->interval_ms)
 		return;
 	src->interval_ms = least_ms;
-	tell(t, src, false);
+	sources_tell(t, src, false);
 }
 
 static bool is_old(const struct stream *st, const struct lt_event *e)
@@ -477,25 +415,30 @@ static void take_values(struct lt_sources *t, const struct lt_event *e, const st
 	lt_counter_add(&t->info->values, p->n);
 }
 
-void lt_sources_event(
-	struct lt_sources *t, const struct lt_event *e, int64_t now_ms, int64_t evaluated_ms)
+static struct lt_source_mark mark(const struct lt_event *e, int64_t t_ms)
+{
+	return (struct lt_source_mark){.t_ms = t_ms, .epoch = e->seq ? e->epoch : 0, .seq = e->seq};
+}
+
+/* Return: the time of its samples; INT64_MAX: it was not taken. */
+static int64_t take_event(struct lt_sources *t, struct source *src, const struct lt_event *e,
+	int64_t now_ms, int64_t evaluated_ms)
 {
 	int64_t arrived_ms = e->arrived_ns / LT_NS_PER_MS, t_ms;
-	struct source *src = source_of(t, e->source, e->device);
 	struct stream *st = src ? stream_of(src, e->stream) : NULL;
 	const struct plan *p;
 
 	lt_counter_add(&t->info->events, 1);
 	if (!st)
-		return;
+		return INT64_MAX;
 	if (arrived_ms > now_ms)
 		arrived_ms = now_ms;
 	if (is_old(st, e)) {
 		lt_counter_add(&t->info->old, 1);
-		return;
+		return INT64_MAX;
 	}
 	if (src->arrived_ms == INT64_MIN && !e->interval_ms)
-		tell(t, src, false);
+		sources_tell(t, src, false);
 	if (arrived_ms > src->arrived_ms)
 		src->arrived_ms = arrived_ms;
 	st->arrived_ms = arrived_ms;
@@ -507,19 +450,20 @@ void lt_sources_event(
 		st->seq = e->seq;
 	}
 	if (t_ms == INT64_MIN)
-		return;
+		return INT64_MAX;
+	src->shift_ms = t_ms - e->time_ns / LT_NS_PER_MS;
 	if (t_ms <= st->last_ms && !e->partial) {
 		lt_counter_add(&t->info->old, 1);
-		return;
+		return INT64_MAX;
 	}
 	if (t_ms <= evaluated_ms)
 		lt_counter_add(&t->info->late, 1);
 	if (t_ms > st->last_ms)
 		st->last_ms = t_ms;
-	if (t_ms < src->since_ms)
-		src->since_ms = t_ms;
+	if (t_ms < src->since.t_ms)
+		src->since = mark(e, t_ms);
 	st->silent = src->silent = false;
-	bind_up(t, src);
+	sources_bind_up(t, src);
 	if (src->up && t_ms > lt_as_last_ms(src->up))
 		lt_as_append(t->a, src->up, t_ms, 1);
 	p = plan_of(t, e->shape);
@@ -529,6 +473,17 @@ void lt_sources_event(
 		b->used_ms = t_ms;
 		take_values(t, e, p, b, t_ms);
 	}
+	return t_ms;
+}
+
+void lt_sources_event(
+	struct lt_sources *t, const struct lt_event *e, int64_t now_ms, int64_t evaluated_ms)
+{
+	struct source *src = sources_find(t, e->source, e->device);
+	int64_t t_ms = take_event(t, src, e, now_ms, evaluated_ms);
+
+	if (t_ms < INT64_MAX && src->back.t_ms == INT64_MAX)
+		src->back = mark(e, t_ms);
 }
 
 static const struct binding *find_binding(const struct stream *st, const struct plan *p)
@@ -544,7 +499,7 @@ static const struct binding *find_binding(const struct stream *st, const struct 
 bool lt_sources_fill(struct lt_sources *t, const struct lt_event *e, int64_t now_ms)
 {
 	int64_t t_ms = e->time_ns / LT_NS_PER_MS;
-	struct source *src = source_of(t, e->source, e->device);
+	struct source *src = sources_find(t, e->source, e->device);
 	struct stream *st = src ? stream_of(src, e->stream) : NULL;
 	const struct binding *b;
 	const struct plan *p;
@@ -553,12 +508,12 @@ bool lt_sources_fill(struct lt_sources *t, const struct lt_event *e, int64_t now
 	if (!st || t_ms > now_ms)
 		return false;
 	if (t_ms > st->last_ms && !is_old(st, e)) {
-		lt_sources_event(t, e, now_ms, INT64_MIN);
+		take_event(t, src, e, now_ms, INT64_MIN);
 		return true;
 	}
-	if (t_ms < src->since_ms)
-		src->since_ms = t_ms;
-	bind_up(t, src);
+	if (t_ms < src->since.t_ms)
+		src->since = mark(e, t_ms);
+	sources_bind_up(t, src);
 	if (src->up)
 		lt_as_insert(t->a, src->up, t_ms, 1);
 	p = plan_of(t, e->shape);
@@ -573,127 +528,4 @@ bool lt_sources_fill(struct lt_sources *t, const struct lt_event *e, int64_t now
 		any |= s && lt_as_insert(t->a, s, t_ms, v);
 	}
 	return any;
-}
-
-void lt_sources_each(const struct lt_sources *t,
-	void (*fn)(void *ctx, const char *name, bool device, int64_t since_ms), void *ctx)
-{
-	for (size_t i = 0; i < t->cap; i++)
-		for (const struct source *src = t->table[i]; src; src = src->next)
-			fn(ctx, src->name, src->device, src->since_ms);
-}
-
-size_t lt_sources_count(const struct lt_sources *t)
-{
-	return t->n;
-}
-
-void lt_sources_known(
-	struct lt_sources *t, const char *name, bool device, int64_t seen_ms, uint32_t interval_ms)
-{
-	struct source *src = source_of(t, name, device);
-
-	if (!src || src->arrived_ms >= seen_ms)
-		return;
-	src->arrived_ms = seen_ms;
-	if (interval_ms && (!src->interval_ms || interval_ms < src->interval_ms))
-		src->interval_ms = interval_ms;
-}
-
-/* ---- silence ---- */
-
-static void silence_stream(struct lt_sources *t, struct stream *st, int64_t t_ms)
-{
-	st->silent = true;
-	for (const struct binding *b = st->bindings; b; b = b->next)
-		for (uint32_t i = 0; i < b->n; i++)
-			if (b->s[i])
-				lt_as_end(t->a, b->s[i], t_ms);
-	free_bindings(t, st);
-}
-
-/* Return: whether it is to be forgotten. */
-static bool check_source(struct lt_sources *t, struct source *src, int64_t known_ms)
-{
-	int64_t limit_ms = src->interval_ms ? SILENT_INTERVALS * (int64_t)src->interval_ms
-					    : t->opts.silence_ms;
-	int64_t every_ms = src->interval_ms > DOWN_EVERY_MS ? src->interval_ms : DOWN_EVERY_MS;
-
-	for (struct stream *st = src->streams; st; st = st->next)
-		if (!st->silent && st->interval_ms &&
-			known_ms - st->arrived_ms > SILENT_INTERVALS * (int64_t)st->interval_ms)
-			silence_stream(t, st, known_ms);
-	if (known_ms - src->arrived_ms <= limit_ms)
-		return false;
-	if (!src->silent) {
-		for (struct stream *st = src->streams; st; st = st->next)
-			if (!st->silent)
-				silence_stream(t, st, known_ms);
-		src->silent = true;
-		src->down_ms = INT64_MIN;
-	}
-	if (known_ms - src->arrived_ms > t->opts.forget_ms) {
-		if (src->up)
-			lt_as_end(t->a, src->up, known_ms);
-		tell(t, src, true);
-		return true;
-	}
-	bind_up(t, src);
-	if (src->up && (src->down_ms == INT64_MIN || known_ms - src->down_ms >= every_ms)) {
-		src->down_ms = known_ms;
-		if (known_ms > lt_as_last_ms(src->up))
-			lt_as_append(t->a, src->up, known_ms, 0);
-	}
-	return false;
-}
-
-void lt_sources_check(struct lt_sources *t, int64_t known_ms)
-{
-	int64_t silent = 0;
-
-	for (size_t i = 0; i < t->cap; i++) {
-		for (struct source **at = &t->table[i]; *at;) {
-			struct source *src = *at;
-
-			if (check_source(t, src, known_ms)) {
-				*at = src->next;
-				free_source(t, src);
-				t->n--;
-				continue;
-			}
-			silent += src->silent;
-			at = &src->next;
-		}
-	}
-	lt_gauge_set(&t->info->sources, (int64_t)t->n);
-	lt_gauge_set(&t->info->silent, silent);
-}
-
-void lt_sources_pause(struct lt_sources *t, int64_t now_ms)
-{
-	for (size_t i = 0; i < t->cap; i++) {
-		for (struct source *src = t->table[i]; src; src = src->next) {
-			if (src->silent)
-				continue;
-			src->arrived_ms = now_ms;
-			for (struct stream *st = src->streams; st; st = st->next)
-				st->arrived_ms = now_ms;
-		}
-	}
-}
-
-void lt_sources_shift(struct lt_sources *t, int64_t by_ms)
-{
-	for (size_t i = 0; i < t->cap; i++) {
-		for (struct source *src = t->table[i]; src; src = src->next) {
-			if (src->arrived_ms != INT64_MIN)
-				src->arrived_ms += by_ms;
-			if (src->since_ms != INT64_MAX)
-				src->since_ms += by_ms;
-			src->skew_ms = src->votes = 0;
-			for (struct stream *st = src->streams; st; st = st->next)
-				if (st->arrived_ms != INT64_MIN)
-					st->arrived_ms += by_ms;
-		}
-	}
 }

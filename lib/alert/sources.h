@@ -74,9 +74,24 @@ void lt_sources_known(
  * for all: up is 0, again and again.
  */
 void lt_sources_check(struct lt_sources *t, int64_t known_ms);
-/** lt_sources_each() - all sources. @since_ms: time of the oldest event taken over; INT64_MAX: none. */
+/** struct lt_source_mark - an event of a source */
+struct lt_source_mark {
+	int64_t t_ms;        /* of its samples; INT64_MAX: there was none */
+	uint64_t epoch, seq; /* 0: unnumbered */
+};
+
+/** struct lt_source_state - what is known of a source; borrowed */
+struct lt_source_state {
+	const char *name;
+	bool device;
+	struct lt_source_mark since; /* the oldest event taken over */
+	struct lt_source_mark back;  /* the first one heard since lt_sources_pause() */
+	int64_t shift_ms;            /* its samples have its own times and so much */
+};
 void lt_sources_each(const struct lt_sources *t,
-	void (*fn)(void *ctx, const char *name, bool device, int64_t since_ms), void *ctx);
+	void (*fn)(void *ctx, const struct lt_source_state *s), void *ctx);
+/** lt_sources_back() - since lt_sources_pause(), was every source heard, or is it silent? */
+bool lt_sources_back(const struct lt_sources *t);
 size_t lt_sources_count(const struct lt_sources *t);
 /** lt_sources_pause() - nobody could be heard until @now_ms: silence begins anew. */
 void lt_sources_pause(struct lt_sources *t, int64_t now_ms);

@@ -101,8 +101,8 @@ static const struct lt_conf_key keys[] = {
 	KEY(DURATION, "history_retention", history_retention_ms, "90d", .min = 0,
 		.max = 36500 * DAY, .help = "How long they stay there. 0: for ever."),
 	KEY(BOOL, "backfill", backfill, "true",
-		.help = "Whether windows that after a start neither Redis nor Kafka fill are read "
-			"from PostgreSQL, in the background."),
+		.help = "Whether what long windows lack after a start or an outage of the bus, and "
+			"neither Redis nor Kafka has, is read from PostgreSQL, in the background."),
 	KEY(BOOL, "publish", publish, "true",
 		.help = "Whether transitions go to the bus (alerts/<fingerprint>)."),
 	KEY(INT, "batch.max_events", batch.max_events, "1000", .min = 1, .max = 100000,

@@ -107,12 +107,12 @@ class Site:
         program = self.run_program(name, config=self.config(**alert), label=label)
         return program.wait_ready() if ready else program
 
-    def send(self, source, interval_ms=60_000, time_ns=None, device=False, **values):
+    def send(self, source, interval_ms=60_000, time_ns=None, device=False, topic="metrics", **values):
         """One event of these gauges, now."""
         seq = self.seq[source] = self.seq.get(source, 0) + 1
         shape = b"".join(pipeline.family(name) for name in values)
         kind = "devices" if device else "nodes"
-        self.client.publish(f"latido/v1/{kind}/{source}/metrics",
+        self.client.publish(f"latido/v1/{kind}/{source}/{topic}",
                             pipeline.event(source, seq, list(values.values()), epoch=EPOCH, shape=shape,
                                            time_ns=time_ns or time.time_ns(), interval_ms=interval_ms))
 

@@ -133,6 +133,44 @@ def test_without_a_database_what_was_active_is_held(mosquitto, redis, write_conf
     site.close()
 
 
+def test_what_was_kept_during_an_outage_comes_from_postgres(mosquitto, redis, postgres, write_config, run_program, tmp_path):
+    """The bus and everything behind it was away for 40 minutes. What the agent kept comes to the store when it is back,
+    as backlog: until all of it is there the rules are cold, then their windows have no hole."""
+    rules = """
+groups:
+- name: g
+  rules:
+  - {alert: WasHot, expr: 'max_over_time(temp[1h]) > 50'}
+  - {alert: Whole, expr: 'count_over_time(temp[2h]) == 12'}
+  - {alert: Heard, expr: 'temp == 10'}
+"""
+    site = Site(mosquitto, redis, postgres.dsn, write_config, run_program, tmp_path, rules, grace="500ms")
+    hot, store = site.start("latido-hot"), site.start("latido-store")
+    now = time.time_ns()
+    site.send("n1", temp=1.0, time_ns=now - 40 * 60 * 10**9)
+    site.wait_hot("n1")
+    hot.terminate()  # Redis has what was before
+    alert = site.start()
+    alert.wait_log("windows_hole")
+    site.seq["n1"] = 11
+    site.send("n1", temp=10.0)
+    site.wait_state("Heard/n1", "firing")
+    alert.wait(lambda: alert.value("latido_alert_backfill_waiting") == 1, SECONDS, "the store lacks what was before")
+    assert alert.value("latido_alert_rules_cold") == 2
+    assert set(site.active()) == {"Heard/n1"}
+    site.seq["n1"] = 1
+    for i in range(1, 11):
+        site.send("n1", temp=60.0 if i == 5 else 2.0, time_ns=now - (40 - i) * 60 * 10**9, topic="backlog")
+    site.wait_state("WasHot/n1", "firing")
+    site.wait_state("Whole/n1", "firing")
+    alert.wait(lambda: alert.value("latido_alert_rules_cold") == 0, SECONDS, "nothing is missing any more")
+    assert alert.value("latido_alert_backfill_waiting") == 0 and alert.value("latido_alert_backfill_samples_total") == 10
+    assert not alert.logged("windows_not_awaited")
+    alert.terminate()
+    store.terminate()
+    site.close()
+
+
 def test_what_a_cut_kept_from_us_comes_from_redis(mosquitto, redis, write_config, run_program, tmp_path):
     """Events published while latido-alert was cut off join the windows, also behind newer ones."""
     rules = """

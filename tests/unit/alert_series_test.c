@@ -523,6 +523,19 @@ static void our_own_clock_is_set(void **state)
 	lt_sources_check(f->sources, T0 + 3600000 + 60000);
 	assert_value(f, 1, T0 + 3600000 + 60000, 1);
 	assert_value(f, 0, T0 + 3600000 + 59000, 1);
+	/* And back: events of now are no older than those before, and who was silent still is. */
+	lt_sources_check(f->sources, T0 + 3600000 + 120000);
+	assert_value(f, 1, T0 + 3600000 + 120000, 0);
+	lt_as_shift(f->store, -7200000);
+	lt_sources_shift(f->sources, -7200000);
+	for (int i = 130; i < 1000; i += 10) {
+		lt_sources_check(f->sources, T0 - 3600000 + i * 1000);
+		assert_value(f, 1, T0 - 3600000 + i * 1000, 0);
+	}
+	for (int i = 1000; i < 1060; i++)
+		event(f, "n1", AT(i - 3600, .interval_ms = 1000), "a", (double)i, NULL);
+	assert_value(f, 0, T0 - 3600000 + 1059000, 1);
+	assert_int_equal(lt_counter_get(&f->sources_info.old), 0);
 	teardown(f);
 }
 
@@ -646,13 +659,13 @@ static void a_window_gets_its_beginning_later(void **state)
 		t_ms[i] = T0 + 5000 + (i - N + 1) * INT64_C(10000);
 		v[i] = 600 + (double)(i - N) / 10;
 	}
-	n = lt_as_prepend(f->store, s, t_ms, v, N, T0 + 60000);
+	n = lt_as_fill(f->store, s, t_ms, v, N, INT64_MAX, T0 + 60000);
 	assert_true(
 		n > 350 && n <= 361); /* the hour, and no more than max_points allows for long */
 	assert_true(eval(f, 0, T0 + 59000, &n) <= 64 + 60 + 2);
 	assert_true(eval(f, 1, T0 + 59000, &n) < 570);
 	assert_value(f, 3, T0 + 59000, 659);
-	assert_int_equal(lt_as_prepend(f->store, s, t_ms, v, N, T0 + 60000), 0);
+	assert_int_equal(lt_as_fill(f->store, s, t_ms, v, N, INT64_MAX, T0 + 60000), 0);
 	/* The rest of its life it is like any other. */
 	for (int i = 60; i < 4000; i++)
 		assert_true(lt_as_append(f->store, s, T0 + i * 1000, 600 + i));
@@ -660,11 +673,106 @@ static void a_window_gets_its_beginning_later(void **state)
 	assert_value(f, 3, T0 + 3999000, 4599);
 	/* One that nobody has sent since. */
 	s = series(f, "a{instance=\"gone\"}");
-	assert_true(lt_as_prepend(f->store, s, t_ms, v, N, T0) > 300);
+	assert_true(lt_as_fill(f->store, s, t_ms, v, N, INT64_MAX, T0) > 300);
 	assert_value(f, 4, T0 + 5000, 599.9);
 	lt_as_end(f->store, s, lt_as_last_ms(s) + 1);
 	assert_none(f, 4, T0 + 60000);
 	teardown(f);
+}
+
+/* Only what is missing, whatever is there; the other clock is 20 ms ahead. */
+static void a_hole_in_the_middle_is_filled(void **state)
+{
+	struct fixture *f = setup();
+	enum { N = 200 };
+	int64_t t_ms[N];
+	double v[N];
+	struct lt_as_series *s;
+	size_t bytes;
+
+	(void)state;
+	rules(f, "count_over_time(a[10m])", "changes(a[10m])", "resets(a[10m])", "a", NULL);
+	s = series(f, "a{instance=\"n1\"}");
+	for (int i = 0; i < N; i++) {
+		t_ms[i] = T0 + i * 1000 + 20;
+		v[i] = i;
+		if (i < 50 || i == 77 || i >= 110)
+			lt_as_append(f->store, s, T0 + i * 1000, i);
+	}
+	/* Of what is before the hole nothing counts, whatever it is. */
+	v[20] = 1e6;
+	t_ms[20] += 300;
+	assert_int_equal(
+		lt_as_fill(f->store, s, t_ms, v, N, T0 + 40000, T0 + 200000), 110 - 50 - 1);
+	assert_value(f, 0, T0 + 199000, N);
+	assert_value(f, 1, T0 + 199000, N - 1);
+	assert_value(f, 2, T0 + 199000, 0);
+	assert_value(f, 3, T0 + 70500, 70);
+	assert_value(f, 3, T0 + 199000, 199);
+	lt_as_sweep(f->store, T0 + 199000);
+	bytes = (size_t)lt_gauge_get(&f->info.samples_bytes);
+	assert_int_equal(lt_as_fill(f->store, s, t_ms, v, N, T0 + 40000, T0 + 200000), 0);
+	/* Behind the last one, too: its source did not come back. */
+	t_ms[0] = T0 + 260000;
+	assert_int_equal(lt_as_fill(f->store, s, t_ms, v, 1, T0 + 40000, T0 + 261000), 1);
+	assert_value(f, 0, T0 + 261000, N + 1);
+	/* All of it older than the window. */
+	assert_int_equal(lt_as_fill(f->store, s, t_ms, v, 1, INT64_MIN, T0 + 9000000), 0);
+	for (int i = 261; i < 2000; i++)
+		assert_true(lt_as_append(f->store, s, T0 + i * 1000, i));
+	assert_value(f, 0, T0 + 1999000, 601);
+	lt_as_sweep(f->store, T0 + 1999000);
+	assert_true((size_t)lt_gauge_get(&f->info.samples_bytes) < 8 * bytes);
+	teardown(f);
+}
+
+/* Against the plain way: any samples, any hole, before, between and behind. */
+static void holes_anywhere(void **state)
+{
+	enum { SPAN = 400 };
+	unsigned seed = 20261121;
+
+	(void)state;
+	for (int round = 0; round < 300; round++) {
+		struct fixture *f = setup();
+		double want[SPAN], v[SPAN];
+		int64_t t_ms[SPAN];
+		int from = rand_r(&seed) % SPAN, have = rand_r(&seed) % 100, first = -1;
+		struct lt_as_series *s;
+		size_t n = 0, filled = 0;
+
+		rules(f, "a", "count_over_time(a[10m])", NULL);
+		s = series(f, "a{instance=\"n1\"}");
+		for (int i = 0; i < SPAN; i++) {
+			want[i] = NAN;
+			if (rand_r(&seed) % 100 >= have)
+				continue;
+			want[i] = i;
+			first = first < 0 ? i : first;
+			lt_as_append(f->store, s, T0 + i * 1000, i);
+		}
+		for (int i = 0; i < SPAN; i++) {
+			if (rand_r(&seed) % 3)
+				continue;
+			t_ms[n] = T0 + i * 1000;
+			v[n++] = 1000 + i;
+			if (isnan(want[i]) && (i >= from || first < 0 || i < first)) {
+				want[i] = 1000 + i;
+				filled++;
+			}
+		}
+		assert_int_equal(
+			lt_as_fill(f->store, s, t_ms, v, n, T0 + from * 1000, T0 + SPAN * 1000),
+			filled);
+		for (int i = 0, count = 0; i < SPAN; i++) {
+			count += !isnan(want[i]);
+			if (isnan(want[i]))
+				continue;
+			assert_value(f, 0, T0 + i * 1000, want[i]);
+			assert_value(f, 1, T0 + i * 1000, count);
+		}
+		teardown(f);
+	}
 }
 
 /* What was published while we were cut off, read from Redis when newer events are here already. */
@@ -756,6 +864,8 @@ int main(void)
 		cmocka_unit_test(limits_hold),
 		cmocka_unit_test(older_samples_find_their_place),
 		cmocka_unit_test(a_window_gets_its_beginning_later),
+		cmocka_unit_test(a_hole_in_the_middle_is_filled),
+		cmocka_unit_test(holes_anywhere),
 		cmocka_unit_test(events_that_were_missed_join),
 	};
 
