@@ -56,6 +56,8 @@ struct lt_mq_bus {
 	struct lt_mq_core *core;
 	bool waker_ok;
 	struct lt_mq_client c[LT_MQ_ROLES];
+	struct lt_mq_in in;
+	bool publishes; /* the options say so */
 	bool opened;
 	bool reported_up;
 	bool want_writable;
@@ -345,14 +347,10 @@ static void on_connack(struct lt_mq_client *c, const struct lt_mq_ev *ev)
 	c->asked = true;
 }
 
-static bool half_free(struct lt_mq_core *core)
+static bool half_free(struct lt_mq_bus *b)
 {
-	bool half;
-
-	pthread_mutex_lock(&core->lock);
-	half = core->in.held_bytes <= core->limit_bytes / 2;
-	pthread_mutex_unlock(&core->lock);
-	return half;
+	lt_mq_in_flush(&b->in);
+	return b->in.held_bytes <= b->core->limit_bytes / 2;
 }
 
 static void on_closed(struct lt_mq_client *c)
@@ -362,7 +360,7 @@ static void on_closed(struct lt_mq_client *c)
 		lt_outq_rewind(&c->bus->core->out);
 	if (c->state == LT_MQ_WAIT && c->due)
 		client_connect(c);
-	else if (c->state == LT_MQ_PAUSED && half_free(c->bus->core))
+	else if (c->state == LT_MQ_PAUSED && half_free(c->bus))
 		client_connect(c);
 }
 
@@ -417,12 +415,15 @@ static void on_event(struct lt_mq_bus *b, struct lt_mq_ev *ev)
 
 static void note_fill(struct lt_mq_bus *b)
 {
-	size_t held;
+	lt_bus_fill(&b->base, b->in.held_bytes, b->core->out.n_reported);
+}
 
-	pthread_mutex_lock(&b->core->lock);
-	held = b->core->in.held_bytes;
-	pthread_mutex_unlock(&b->core->lock);
-	lt_bus_fill(&b->base, held, b->core->out.n_reported);
+static void on_readable(void *arg)
+{
+	struct lt_mq_bus *b = arg;
+
+	if (b->base.handler.readable)
+		b->base.handler.readable(b->base.handler.arg);
 }
 
 /* The waker: whatever the workers and paho's threads left for us, in the order that it happened. */
@@ -458,9 +459,10 @@ static void dispatch(void *arg)
 		free(ev);
 	}
 	pump(b);
-	if (readable && b->base.handler.readable)
-		b->base.handler.readable(b->base.handler.arg);
+	if (readable)
+		lt_mq_in_announce(&b->in);
 	report_writable(b);
+	lt_mq_in_flush(&b->in);
 	note_fill(b);
 }
 
@@ -488,11 +490,13 @@ static int lt_mq_init(struct lt_bus *base, const struct lt_bus_options *opt, str
 	if (rc < 0)
 		return rc;
 	pthread_once(&proxy_once, forget_proxy);
+	b->publishes = opt->publishes;
 	b->core = lt_mq_core_new(base->conf, &url, opt);
 	rc = lt_waker_init(&b->core->waker, base->loop, dispatch, b, err);
 	if (rc < 0)
 		return rc;
 	b->waker_ok = true;
+	lt_mq_in_init(&b->in, b->core, base->loop, on_readable, b);
 	for (int i = 0; i < LT_MQ_ROLES; i++) {
 		struct lt_mq_client *c = &b->c[i];
 
@@ -526,7 +530,7 @@ static int lt_mq_open(struct lt_bus *base, struct lt_err *err)
 	b->opened = true;
 	if (reads(b))
 		rc = client_start(&b->c[LT_MQ_RX], err);
-	if (rc == LT_OK && (!reads(b) || base->handler.will))
+	if (rc == LT_OK && (!reads(b) || base->handler.will || b->publishes))
 		rc = client_start(&b->c[LT_MQ_TX], err);
 	return rc;
 }
@@ -555,38 +559,28 @@ static int lt_mq_publish(struct lt_bus *base, const struct lt_bus_out *m, struct
 	o->owner = b->core;
 	lt_outq_add(&b->core->out, o);
 	pump(b);
-	lt_bus_fill(base, base->told_held, b->core->out.n_reported);
+	note_fill(b);
 	return LT_OK;
 }
 
 static size_t lt_mq_poll(struct lt_bus *base, struct lt_bus_msg **out, size_t max)
 {
-	struct lt_mq_core *core = lt_mq_of(base)->core;
-	size_t n;
+	struct lt_mq_bus *b = lt_mq_of(base);
+	size_t n = lt_mq_in_poll(&b->in, out, max);
 
-	pthread_mutex_lock(&core->lock);
-	n = lt_inq_poll(&core->in, out, max);
-	pthread_mutex_unlock(&core->lock);
+	note_fill(b);
 	return n;
 }
 
 static void lt_mq_done(struct lt_bus *base, struct lt_bus_msg *m)
 {
 	struct lt_mq_bus *b = lt_mq_of(base);
-	struct lt_mq_core *core = b->core;
 	struct lt_mq_client *rx = &b->c[LT_MQ_RX];
-	struct lt_in *in;
-	size_t held;
 
-	pthread_mutex_lock(&core->lock);
-	in = lt_inq_remove(&core->in, m);
-	held = core->in.held_bytes;
-	if (core->in.held_bytes <= 2 * core->limit_bytes)
-		pthread_cond_signal(&core->space);
-	pthread_mutex_unlock(&core->lock);
-	lt_bus_fill(base, held, base->told_inflight);
-	free(in);
-	if (rx->state == LT_MQ_PAUSED && !rx->closing && half_free(core))
+	if (lt_mq_in_done(&b->in, m))
+		lt_mq_in_flush(&b->in);
+	note_fill(b);
+	if (rx->state == LT_MQ_PAUSED && !rx->closing && half_free(b))
 		client_connect(rx);
 }
 
@@ -665,6 +659,7 @@ static void lt_mq_fini(struct lt_bus *base)
 
 	for (int i = 0; i < LT_MQ_ROLES; i++)
 		lt_timer_fini(&b->c[i].timer);
+	lt_mq_in_fini(&b->in);
 	if (!core)
 		return;
 	wait_for_workers(b);

@@ -26,7 +26,9 @@
  *   when bus.queue_bytes is reached the *connection* is given up: a regular DISCONNECT, the session
  *   stays at the broker and collects, and when half of the budget is free we connect again. What
  *   arrives until the DISCONNECT is through (a few packets) is over the budget; beyond twice the
- *   budget the callback waits PAUSE_SLICE_MS a message as a brake.
+ *   budget the callback waits PAUSE_SLICE_MS a message as a brake. Because connecting takes paho up
+ *   to two seconds, it brakes for BRAKE_MS a message in the last quarter of the budget already: a
+ *   user who is slower than the broker, but works, keeps the connection.
  * - For that, reading and publishing are two connections: <id> subscribes, <id>-pub publishes (and
  *   is opened with the first publish). A bus without topics has one connection, <id>. The last
  *   will belongs to the publishing one.
@@ -122,7 +124,8 @@ struct lt_mq_core {
 	struct lt_waker waker;
 	struct lt_inq in;
 	size_t limit_bytes;
-	bool stopping; /* nothing more is wanted */
+	int64_t given_back_ns; /* lt_mono_ns() of the last time */
+	bool stopping;         /* nothing more is wanted */
 	struct lt_mq_ev *events, **events_end;
 	struct lt_out *acked, **acked_end;
 	size_t unacked; /* handed to a worker, result not known */
@@ -141,6 +144,37 @@ struct lt_mq_core {
 	/* the loop's; here because the worker may outlive the bus while it holds some */
 	struct lt_outq out;
 };
+
+/*
+ * The loop's end of the queue of received messages. What was given back is still in the queue, and
+ * counts there, until lt_mq_in_flush() or the next lt_mq_in_poll().
+ */
+struct lt_mq_in {
+	struct lt_mq_core *core;
+	lt_loop_fn readable;
+	void *arg;
+	struct lt_timer look;
+	int64_t told_ns;   /* when the user was last told to poll */
+	bool dense;        /* not long after the time before */
+	bool found;        /* and there was something */
+	size_t held_bytes; /* as far as the loop has seen, without what was given back */
+	struct lt_in *back;
+	size_t n_back, back_bytes;
+};
+
+/* ---- bus_mqtt_in.c ---- */
+
+/** lt_mq_in_init() - @readable: there may be messages to poll. */
+void lt_mq_in_init(struct lt_mq_in *in, struct lt_mq_core *core, struct lt_loop *loop,
+	lt_loop_fn readable, void *arg);
+/** lt_mq_in_fini() - safe on a zeroed one. What was given back is the queue's to free. */
+void lt_mq_in_fini(struct lt_mq_in *in);
+/** lt_mq_in_announce() - the queue had become readable. */
+void lt_mq_in_announce(struct lt_mq_in *in);
+size_t lt_mq_in_poll(struct lt_mq_in *in, struct lt_bus_msg **out, size_t max);
+/** lt_mq_in_done() - give a message back. Return: lt_mq_in_flush() is due. */
+bool lt_mq_in_done(struct lt_mq_in *in, struct lt_bus_msg *m);
+void lt_mq_in_flush(struct lt_mq_in *in);
 
 /* ---- bus_mqtt_core.c ---- */
 

@@ -15,6 +15,9 @@
 
 /* How long the callback brakes for each message when twice the budget is held. */
 #define PAUSE_SLICE_MS 250
+/* And in the last quarter of the budget, if the user gave something back that lately. */
+#define BRAKE_MS       5
+#define LATELY_MS      200
 
 /*
  * A client that never connects. Without it, destroying the last client would stop paho's threads,
@@ -34,6 +37,9 @@ static void make_anchor(void)
 	 */
 	init.do_openssl_init = 0;
 	MQTTAsync_global_init(&init);
+	/* By default it formats a line of trace for most of what it does, and shows it to nobody. */
+	if (!getenv("MQTT_C_CLIENT_TRACE"))
+		MQTTAsync_setTraceLevel(MQTTASYNC_TRACE_ERROR);
 	MQTTAsync_create(
 		&anchor, "tcp://127.0.0.1:1", "latido-anchor", MQTTCLIENT_PERSISTENCE_NONE, NULL);
 }
@@ -277,16 +283,42 @@ static bool asked_for(const struct lt_mq_core *c, const char *topic)
 	return false;
 }
 
-static void brake_locked(struct lt_mq_core *c)
+/*
+ * Waits for the user to give something back, but not for long, because nobody in this process can
+ * use paho meanwhile. In the last quarter of the budget only one who gave something back lately is
+ * waited for: he is merely slower than the broker, and need not disconnect, which costs a second or
+ * two. For one who hangs it would only pile up messages in the socket.
+ */
+static void brake_locked(const struct lt_mq_link *l)
 {
+	struct lt_mq_core *c = l->w->core;
+	bool leaving = l->pausing || l->over;
+	size_t most = leaving ? 2 * c->limit_bytes : c->limit_bytes / 4 * 3;
 	struct timespec until;
-	int64_t ns = lt_mono_ns() + PAUSE_SLICE_MS * LT_NS_PER_MS;
+	int64_t ns;
 
+	if (c->in.held_bytes <= most)
+		return;
+	ns = lt_mono_ns();
+	if (!leaving && ns - c->given_back_ns > LATELY_MS * LT_NS_PER_MS)
+		return;
+	ns += (leaving ? PAUSE_SLICE_MS : BRAKE_MS) * LT_NS_PER_MS;
 	until.tv_sec = ns / LT_NS_PER_S;
 	until.tv_nsec = ns % LT_NS_PER_S;
-	while (!c->stopping && c->in.held_bytes > 2 * c->limit_bytes)
+	while (!c->stopping && c->in.held_bytes > most)
 		if (pthread_cond_timedwait(&c->space, &c->lock, &until) == ETIMEDOUT)
 			break;
+}
+
+/* The queue is full: a regular DISCONNECT. Called without our lock. */
+static void give_up(struct lt_mq_link *l)
+{
+	MQTTAsync_disconnectOptions opts = MQTTAsync_disconnectOptions_initializer5;
+
+	opts.onSuccess5 = on_paused;
+	opts.context = l;
+	/* Queued for paho's sending thread. DISCONNECTED: on_lost() has the news. */
+	MQTTAsync_disconnect(l->handle, &opts);
 }
 
 static int on_message(void *ctx, char *topic, int topic_len, MQTTAsync_message *msg)
@@ -306,27 +338,23 @@ static int on_message(void *ctx, char *topic, int topic_len, MQTTAsync_message *
 		return 1;
 	}
 	pthread_mutex_lock(&c->lock);
-	keep = c->keep;
-	pthread_mutex_unlock(&c->lock);
-	/* Before the PUBACK, which paho sends when this function returns. */
-	if (keep && !once)
+	keep = once ? NULL : c->keep;
+	if (keep) {
+		pthread_mutex_unlock(&c->lock);
+		/* Before the PUBACK, which paho sends when this function returns. */
 		in->m.kept = keep->keep(keep->arg, &in->m);
-	pthread_mutex_lock(&c->lock);
+		pthread_mutex_lock(&c->lock);
+	}
 	if (lt_inq_push(&c->in, in))
 		lt_mq_wake_locked(c);
 	if (c->in.held_bytes >= c->limit_bytes && !l->pausing && !l->over)
 		pause = l->pausing = true;
-	pthread_mutex_unlock(&c->lock);
 	if (pause) {
-		MQTTAsync_disconnectOptions opts = MQTTAsync_disconnectOptions_initializer5;
-
-		opts.onSuccess5 = on_paused;
-		opts.context = l;
-		/* Queued for paho's sending thread. DISCONNECTED: on_lost() has the news. */
-		MQTTAsync_disconnect(l->handle, &opts);
+		pthread_mutex_unlock(&c->lock);
+		give_up(l);
+		pthread_mutex_lock(&c->lock);
 	}
-	pthread_mutex_lock(&c->lock);
-	brake_locked(c);
+	brake_locked(l);
 	pthread_mutex_unlock(&c->lock);
 	return 1;
 }

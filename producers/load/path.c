@@ -74,7 +74,8 @@ static int open_connection(struct load_path *p, struct load_connection *c, struc
 	const struct lt_bus_options opt = {.comp = "load",
 		.topics = (const char *const *)&acks,
 		.n_topics = p->store_acks && c == &p->connections[0],
-		.no_retained = true};
+		.no_retained = true,
+		.publishes = true};
 	const struct lt_bus_handler handler = {.arg = c,
 		.state = on_state,
 		.readable = on_readable,

@@ -4,6 +4,8 @@
 import http.server
 import json
 import os
+import pty
+import re
 import signal
 import subprocess
 import threading
@@ -17,6 +19,31 @@ from kafka import Kafka
 from pipeline import SECONDS, Client, event, metrics_topic
 
 LOAD = os.path.join(BIN, "latido-load")
+
+
+def on_terminal(*args):
+    """Run to the end with a terminal as standard error; (its report, what the terminal was told)."""
+    ours, its = pty.openpty()
+    shown = []
+
+    def read():
+        try:
+            while data := os.read(ours, 65536):
+                shown.append(data)
+        except OSError:  # EIO: nobody has the other end any more
+            pass
+    reader = threading.Thread(target=read)
+    reader.start()
+    try:
+        run = subprocess.run([LOAD, *args], text=True, check=False, timeout=4 * SECONDS, stdin=subprocess.DEVNULL,
+                             stdout=subprocess.PIPE, stderr=its)
+    finally:
+        os.close(its)
+        reader.join()
+        os.close(ours)
+    shown = b"".join(shown).decode()
+    assert run.returncode == 0, run.stdout + shown
+    return json.loads(run.stdout), shown
 
 
 def load(*args, code=0, **more):
@@ -71,8 +98,17 @@ def each_once(dsn):
 
 @pytest.mark.threaded
 def test_simulate_is_numbered_and_acknowledged(mosquitto, store, database):
-    report = load("simulate", "--bus", mosquitto.url, "--sources", "20", "--series", "60", "--interval", "100ms",
-                  "--count", "600", "--seed", "7")
+    report, shown = on_terminal("simulate", "--bus", mosquitto.url, "--sources", "20", "--series", "60",
+                                "--interval", "100ms", "--count", "600", "--seed", "7")
+    # One line that is drawn again and again: bar, rate, acknowledgements, errors, latencies.
+    drawn = [re.fullmatch(r"\[(#*)(\.*)\] +(\d+) %  \d+/s  sent (\d+)  acknowledged (\d+)  again \d+  errors 0  "
+                          r"p50 [\d.e+]+ ms  p99 [\d.e+]+ ms\033\[K\s*", line) for line in shown.split("\r[")[1:]
+             for line in ["[" + line]]
+    assert len(drawn) > 1 and all(drawn), shown
+    assert all(len(line[1] + line[2]) == 24 for line in drawn)
+    assert drawn[0][2] and not drawn[-1][2] and drawn[-1].group(3, 4, 5) == ("100", "600", "600")
+    sent = [int(line[4]) for line in drawn]
+    assert sent == sorted(sent) and shown.endswith("\n")
     assert report["events"] == {"sent": 600, "delivered": 600, "acknowledged": 600, "unacknowledged": 0,
                                 "sent_again": report["events"]["sent_again"], "errors": 0}
     assert report["values"] == 36000 and report["seed"] == 7 and not report["interrupted"]
@@ -175,7 +211,7 @@ FLAT = {"total_ram": 2072, "ram_libre": 1110552576, "uso_ram": 442, "porcentaje_
 
 @pytest.fixture
 def endpoint():
-    """An HTTP server whose documents count up; every 10th question fails, every 15th gets no JSON."""
+    """An HTTP server whose documents count up; unless told otherwise every 10th question fails, every 15th gets no JSON."""
     asked = []
 
     class Handler(http.server.BaseHTTPRequestHandler):
@@ -184,8 +220,8 @@ def endpoint():
         def do_GET(self):  # noqa: N802
             asked.append(self.path)
             n = len(asked)
-            body = b"<html>" if n % 15 == 0 else json.dumps(FLAT | {"n": n}, indent=2).encode()
-            self.send_response(503 if n % 10 == 0 else 200)
+            body = b"<html>" if n % 15 == 0 and self.server.fails else json.dumps(FLAT | {"n": n}, indent=2).encode()
+            self.send_response(503 if n % 10 == 0 and self.server.fails else 200)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
             self.wfile.write(body)
@@ -193,7 +229,11 @@ def endpoint():
         def log_message(self, *_):
             pass
 
-    server = http.server.ThreadingHTTPServer((servers.HOST, 0), Handler)
+    class Server(http.server.ThreadingHTTPServer):
+        request_queue_size = 512  # connections of users who come at once
+        fails = True
+
+    server = Server((servers.HOST, 0), Handler)
     server.asked = asked
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
@@ -223,6 +263,34 @@ def test_collect_from_http(endpoint, tmp_path):
     assert [line["at"] for line in lines] == sorted(line["at"] for line in lines)
     assert all(line["body"]["total_ram"] == 2072 for line in lines)
     assert len({line["body"]["n"] for line in lines}) == 200
+
+
+@pytest.mark.once
+def test_first_users_shape(endpoint, mosquitto, store, database, tmp_path):
+    """300 users ask; what they got comes from 150 sources, each 1 to 4 s after its last. Nothing is said about it."""
+    path = tmp_path / "recording.jsonl"
+    endpoint.fails = False
+    recorder = subprocess.Popen([LOAD, "collect", "--url", f"http://127.0.0.1:{endpoint.server_port}/", "-o", str(path),
+                                 "--quiet"], stderr=subprocess.PIPE, text=True)
+    servers.guard_process(recorder.pid)
+
+    def lines():
+        return [json.loads(line) for line in path.read_text().splitlines(True) if line.endswith("\n")]
+    servers.wait_until(lambda: path.exists() and len({line["from"] for line in lines()}) == 300, SECONDS, "300 users")
+    recorder.send_signal(signal.SIGINT)
+    recorder.communicate(timeout=SECONDS)
+    servers.unguard_process(recorder.pid)
+    assert recorder.returncode == 0
+    recorded = lines()
+    assert {int(line["from"]) for line in recorded} <= set(range(301))
+    report = load("replay", str(path), "--bus", mosquitto.url, "--count", "220", "--ack", "broker")
+    assert report["sources"] == 150 and report["events"]["acknowledged"] == 220
+    servers.wait_until(lambda: rows(database, "SELECT count(*) FROM snapshot") == [("220",)], SECONDS, "all stored")
+    assert {name for name, _, _ in each_once(database)} == {f"user-{i:05}" for i in range(1, 151)}
+    # From due time to due time; the clock's reading may be late by what the machine was.
+    (least, most), = rows(database, """SELECT min(pause), max(pause) FROM (SELECT extract(epoch FROM time - lag(time)
+        OVER (PARTITION BY source_id ORDER BY seq)) pause FROM snapshot) p""")
+    assert 0.5 < float(least) < float(most)
 
 
 @pytest.mark.once

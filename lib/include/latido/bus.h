@@ -133,7 +133,10 @@ struct lt_bus_options {
 	bool durable;              /* keep the session (subscriptions and queue) over disconnects */
 	const char *const *topics; /* to subscribe, MQTT filters; borrowed for the call */
 	size_t n_topics;
-	bool no_retained;               /* do not send retained messages on subscription */
+	bool no_retained; /* do not send retained messages on subscription */
+	bool publishes; /* with topics: connected only when it can publish, too; otherwise the way to
+			 * publish may be opened by the first message, which takes MQTT a second or
+			 * two */
 	const struct lt_bus_keep *keep; /* NULL = none; borrowed for the life of the bus */
 	/* LT_BUS_PARTITIONS, not durable: read from what was accepted at this time (wall clock) on;
 	 * 0: only what comes from now on. */
