@@ -7,14 +7,13 @@ acks=all, zstd, the same linger) and returns. It decodes nothing, keeps nothing 
 duplicates and acknowledges to nobody, which is what the bridge adds.
 """
 
-import json
 import os
 import subprocess
 
 import bench
 import servers
 from bench import BIN, TOOLS
-from flow import EPOCH, FULL_S, Flow
+from flow import Flow, fill, load_config
 
 
 class Bare:
@@ -23,8 +22,7 @@ class Bare:
     def __init__(self, folder, name, broker, kafka, sources, values):
         self.name, self.broker, self.sources, self.values, self.seq = name, broker, sources, values, 0
         self.kafka = kafka.servers()
-        self.load_config = bench.write_config(folder, name + "-load", {"bus": {
-            "url": broker.url, "prefix": name + "/v1", "mqtt": {"client_id": name + "-load", "max_inflight": 1000}}})
+        self.load_config = load_config(folder, name, {"url": broker.url, "prefix": name + "/v1"})
         topics = bench.write_config(folder, name + "-topics", {"bus": {"url": kafka.url, "kafka": {"topic": name}}})
         subprocess.run([os.path.join(BIN, "latido"), "topics", "create", "-c", topics], check=True,
                        stdout=subprocess.DEVNULL)
@@ -35,11 +33,7 @@ class Bare:
                               f"{self.name}/v1/nodes/+/metrics", self.name, self.kafka, self.name, messages)
 
     def measure(self, events):
-        load = subprocess.run([os.path.join(TOOLS, "bus_load"), self.load_config, str(self.sources), str(events),
-                               str(self.values), str(EPOCH), "0", str(self.seq + 1)], check=True,
-                              stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, timeout=FULL_S)
-        if json.loads(load.stdout)["failed"]:
-            raise servers.ServerError("the broker refused events")
+        fill(self.load_config, self.sources, events, self.values, self.seq + 1)
         self.seq += events
         done = self.run(events * self.sources)
         return done["messages"] / done["seconds"]

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: MIT
 """A consumer and its bus for benchmarks: it is stopped, its queue or topic is filled, then it is let go."""
 
-import json
 import os
 import signal
 import subprocess
@@ -14,6 +13,19 @@ from programs import Program
 
 EPOCH = 1763700000000000
 FULL_S = 120  # to fill or empty a queue on a busy machine
+
+
+def load_config(folder, name, bus):
+    """The configuration of what fills a queue or topic."""
+    return bench.write_config(folder, name + "-load", {"bus": {**bus, "mqtt": {
+        "client_id": name + "-load", "max_inflight": 1000}}})
+
+
+def fill(config, sources, events, values, first):
+    """So many events of each source, from the number first on, as fast as the broker takes them."""
+    done = bench.run_json(os.path.join(TOOLS, "bus_load"), config, sources, events, values, EPOCH, 0, first)
+    if done["failed"]:
+        raise servers.ServerError("the broker refused events")
 
 
 class Flow:
@@ -34,9 +46,7 @@ class Flow:
             self.bus = {"url": bus, "kafka": {"topic": name, "group": name}}
         else:
             self.bus = {"url": bus, "prefix": name + "/v1", "mqtt": {"client_id": name}}
-        self.load_config = bench.write_config(folder, name + "-load", {"bus": {
-            **self.bus, **({"url": mqtt} if mqtt else {}),
-            "mqtt": {"client_id": name + "-load", "max_inflight": 1000}}})
+        self.load_config = load_config(folder, name, {**self.bus, **({"url": mqtt} if mqtt else {})})
         config = bench.write_config(folder, name, {"bus": self.bus, **sections})
         if bus.startswith("kafka"):
             subprocess.run([os.path.join(BIN, "latido"), "topics", "create", "-c", config], check=True,
@@ -55,11 +65,7 @@ class Flow:
 
     def send(self, events):
         """So many of each source, as fast as the broker takes them."""
-        run = subprocess.run([os.path.join(TOOLS, "bus_load"), self.load_config, str(self.sources), str(events),
-                              str(self.values), str(EPOCH), "0", str(self.seq + 1)], check=True,
-                             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, timeout=FULL_S)
-        if json.loads(run.stdout)["failed"]:
-            raise servers.ServerError("the broker refused events")
+        fill(self.load_config, self.sources, events, self.values, self.seq + 1)
         self.seq += events
 
     def measure(self, events):

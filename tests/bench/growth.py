@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 """Does it slow down as a site grows?
 
-- Ingest from MQTT with 10 to 10 000 sources (ingest.py beside its ceiling has 100 and 10 000).
+- Ingest with 10 to 10 000 sources from MQTT, 100 and 10 000 from Kafka (ingest.py has the ceiling beside it).
 - The store's sink into tables that hold 1, 10 and 100 million values already, by turns.
 - One series of one source over one hour, asked of a database with 10 to 10 000 sources.
 
@@ -59,20 +59,30 @@ def role(size, sizes):
 
 def ingest(b, folder, postgres):
     with servers.Mosquitto(folder, queue_bytes=4 << 30) as broker:
-        flows = {}
-        for sources in b.args.sources:
-            dsn = postgres.create_database(f"mqtt{sources}")
-            flows[sources] = Flow(folder, f"mqtt{sources}", "latido-store", broker.url, sources, 60,
-                                  "latido_store_values_total",
-                                  {"postgres": {"dsn": dsn}, "store": {"admin": "127.0.0.1:0"}}, {})
-        for number in range(1, b.rounds + 1):
-            for sources, flow in flows.items():
-                rate, cpu = flow.measure(max(1, round(2e6 * b.seconds / 60 / sources)))
-                for name, unit, value in (("", "values/s", rate), (", latido-store", "CPU s/M values", cpu["latido-store"])):
-                    b.result(6, "ingest from MQTT, 60 values an event", f"{sources} sources{name}", unit, value, number,
-                             role(sources, b.args.sources))
-        for flow in flows.values():
-            flow.close()
+        buses, kafka = {"MQTT": (broker.url, b.args.sources)}, None
+        if not b.args.no_kafka:
+            kafka = bench.need_kafka()(folder, heap="512m", optimise=True).start()
+            buses["Kafka"] = (kafka.url, b.args.kafka_sources)
+        try:
+            flows = {}
+            for bus, (url, sizes) in buses.items():
+                for sources in sizes:
+                    name = f"{bus.lower()}{sources}"
+                    flows[bus, sources] = Flow(folder, name, "latido-store", url, sources, 60, "latido_store_values_total",
+                                               {"postgres": {"dsn": postgres.create_database(name)},
+                                                "store": {"admin": "127.0.0.1:0"}}, {})
+            for number in range(1, b.rounds + 1):
+                for (bus, sources), flow in flows.items():
+                    rate, cpu = flow.measure(max(1, round(2e6 * b.seconds / 60 / sources)))
+                    for name, unit, value in (("", "values/s", rate),
+                                              (", latido-store", "CPU s/M values", cpu["latido-store"])):
+                        b.result(6, f"ingest from {bus}, 60 values an event", f"{sources} sources{name}", unit, value,
+                                 number, role(sources, buses[bus][1]))
+            for flow in flows.values():
+                flow.close()
+        finally:
+            if kafka:
+                kafka.close()
 
 
 def tables(b, postgres):
@@ -132,6 +142,8 @@ def queries(b, postgres):
 def main():
     b = bench.Bench("growth", __doc__, rounds=3, seconds=1, extra=[
         ("--sources", {"type": int, "nargs": "+", "default": [10, 100, 1000, 10000]}),
+        ("--kafka-sources", {"type": int, "nargs": "+", "default": [100, 10000]}),
+        ("--no-kafka", {"action": "store_true", "help": "MQTT only"}),
         ("--millions", {"type": float, "nargs": "+", "default": [1, 10, 100]})])
     with bench.Folder() as folder, servers.Postgres(folder, fsync=True, config=bench.POSTGRES_CONFIG) as postgres:
         tables(b, postgres)

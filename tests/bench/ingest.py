@@ -6,27 +6,58 @@ Beside it, on the same PostgreSQL (fsync on): COPY of the same rows straight fro
 ceiling, and COPY of one row a sample into a table with an index over source, series and time, the
 layout that most tools use. Also CPU seconds per million values of each process, and bytes on disk
 per value with indexes. Broker, store and server share the machine; all sources were seen before.
+
+The path through the broker has a ceiling of its own: paho alone (tests/tools/mqtt_drain.c), which
+takes as many messages from a full queue and drops them.
 """
 
 import os
+import subprocess
 
 import bench
 import servers
 from bench import TOOLS, tree_cpu_seconds
-from flow import Flow
+from flow import Flow, fill, load_config
 
 SAMPLES = "bench_sample"
+BARE_SOURCES = 100  # paho does not care whose a message is
 SIZE = "SELECT sum(pg_total_relation_size(inhrelid)) FROM pg_inherits WHERE inhparent = 'snapshot'::regclass"
+
+
+class Bare:
+    """paho, a session and nothing else."""
+
+    def __init__(self, folder, broker, values, sources):
+        self.name, self.broker, self.values, self.sources, self.seq = f"bare{values}x{sources}", broker, values, sources, 0
+        self.load_config = load_config(folder, self.name, {"url": broker.url, "prefix": self.name + "/v1"})
+        self.run(0)
+
+    def run(self, messages):
+        command = [os.path.join(TOOLS, "mqtt_drain"), "paho", servers.HOST, str(self.broker.port), self.name + "/v1",
+                   self.name, str(messages)]
+        if messages:
+            return bench.run_json(*command)
+        return subprocess.run(command, check=True, stdin=subprocess.DEVNULL)
+
+    def measure(self, events):
+        """As Flow.measure()."""
+        fill(self.load_config, self.sources, events, self.values, self.seq + 1)
+        self.seq += events
+        cpu, total = tree_cpu_seconds(self.broker.pid), events * self.sources * self.values
+        done = self.run(events * self.sources)
+        return total / done["seconds"], {"paho": done["cpu_seconds"] / total * 1e6,
+                                         "MQTT": (tree_cpu_seconds(self.broker.pid) - cpu) / total * 1e6}
 
 
 class Case:
     """One size of events and number of sources."""
 
-    def __init__(self, b, folder, brokers, postgres, values, sources):
+    def __init__(self, b, folder, brokers, postgres, values, sources, mosquitto):
         self.b, self.postgres, self.values, self.sources = b, postgres, values, sources
         self.events = max(1, round(4e6 * b.seconds / values / sources))  # of each source
         self.name = f"{values} values an event, {sources} sources"
         self.flows, self.databases = {}, {}
+        self.paho = Bare(folder, mosquitto, values, sources) if sources <= BARE_SOURCES else None
         for bus, (url, pid) in brokers.items():
             name = f"{bus.lower()}{values}x{sources}"
             dsn = self.databases[bus] = postgres.create_database(name)
@@ -55,6 +86,8 @@ class Case:
         self.result(f"latido-store from {bus}", rate, cpu,
                     (int(self.postgres.sql(SIZE, database)[0][0]) - empty) / total, number)
 
+        return rate
+
     def bare(self, number, name, role, events, table=None):
         database = self.database("MQTT")
         size = SIZE if not table else f"SELECT pg_total_relation_size('{table}')"
@@ -67,8 +100,14 @@ class Case:
                     (int(self.postgres.sql(size, database)[0][0]) - empty) / done["values"], number, role)
 
     def one_round(self, number):
-        for bus in self.flows:
-            self.from_bus(bus, number)
+        rates = {bus: self.from_bus(bus, number) for bus in self.flows}
+        if self.paho:
+            case = f"{self.name}, the path through the broker"
+            rate, cpu = self.paho.measure(self.events)
+            self.b.result(1, case, "latido-store from MQTT", "values/s", rates["MQTT"], number)
+            self.b.result(1, case, "paho drops all", "values/s", rate, number, "ceiling")
+            for process, seconds in cpu.items():
+                self.b.result(1, case, f"paho drops all: {process}", "CPU s/M values", seconds, number)
         self.bare(number, "COPY, same rows", "ceiling", self.events * self.sources)
         # A tenth: it is that much slower.
         self.bare(number, "COPY, one indexed row a sample", "peer",
@@ -92,7 +131,7 @@ def main():
             kafka = bench.need_kafka()(folder, heap="512m", optimise=True).start()
             brokers["Kafka"] = (kafka.url, kafka.brokers[0].pid)
         try:
-            cases = [Case(b, folder, brokers, postgres, values, sources)
+            cases = [Case(b, folder, brokers, postgres, values, sources, broker)
                      for values in b.args.values for sources in b.args.sources]
             for number in range(1, b.rounds + 1):
                 for case in cases:

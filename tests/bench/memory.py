@@ -81,7 +81,7 @@ class Daemons:
 
 
 def main():
-    b = bench.Bench("memory", __doc__, rounds=1, extra=[
+    b = bench.Bench("memory", __doc__, rounds=2, extra=[
         ("--sources", {"type": int, "nargs": "+", "default": [10, 1000, 10000]}),
         ("--no-kafka", {"action": "store_true", "help": "without latido-bridge"})])
     with bench.Folder() as folder, servers.Mosquitto(folder, queue_bytes=4 << 30) as broker, \
