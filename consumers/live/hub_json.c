@@ -18,6 +18,46 @@ void json_number(struct lt_buf *b, double v)
 		lt_buf_double(b, v);
 }
 
+/*
+ * Few digits without printf(): the picture of a large fleet has fifty thousand of them. Return: false:
+ * not one for this.
+ */
+static bool put_few(struct lt_buf *b, double v, int digits)
+{
+	static const double ten[] = {1, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6};
+	const double a = fabs(v);
+	char text[24], *p = text + sizeof(text);
+	int places = digits - 1;
+	double unit = 1;
+	uint64_t m;
+
+	if (digits < 3 || digits > 4 || !(a >= 0.001 && a < 1e15))
+		return false;
+	places -= (a >= 10) + (a >= 100);
+	places += (a < 1) + (a < 0.1) + (a < 0.01);
+	while (a >= 1000 && a >= unit * ten[digits])
+		unit *= 10;
+	if (a >= 1000)
+		places = 0;
+	m = (uint64_t)(a / unit * ten[places] + 0.5) * (uint64_t)unit;
+	while (places && m % 10 == 0) {
+		m /= 10;
+		places--;
+	}
+	if (places) {
+		for (; places; places--, m /= 10)
+			*--p = (char)('0' + m % 10);
+		*--p = '.';
+	}
+	do
+		*--p = (char)('0' + m % 10);
+	while (m /= 10);
+	if (v < 0)
+		*--p = '-';
+	lt_buf_add(b, p, (size_t)(text + sizeof(text) - p));
+	return true;
+}
+
 void json_short(struct lt_buf *b, double v, int digits)
 {
 	char text[40];
@@ -26,6 +66,12 @@ void json_short(struct lt_buf *b, double v, int digits)
 		json_number(b, v);
 		return;
 	}
+	if (v == 0) {
+		lt_buf_char(b, '0');
+		return;
+	}
+	if (put_few(b, v, digits))
+		return;
 	if (fabs(v) >= 1000 && fabs(v) < 1e15) { /* whole, not 1.2e+06 */
 		double unit = pow(10, fmax(0, floor(log10(fabs(v))) + 1 - digits));
 

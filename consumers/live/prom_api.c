@@ -639,6 +639,32 @@ static void reply_text(struct http_req *req, const char *text)
 	http_reply(req, &r);
 }
 
+static void refuse_label(struct http_req *req, const char *label, size_t len)
+{
+	struct lt_buf b = {0}, why = {0};
+
+	lt_buf_str(&why, "invalid label name: \"");
+	lt_buf_add(&why, label, len);
+	lt_buf_char(&why, '"');
+	lt_buf_str(&b, "{\"status\":\"error\",\"errorType\":\"bad_data\",\"error\":");
+	lt_buf_json_str(&b, why.data, why.len);
+	lt_buf_char(&b, '}');
+	http_reply_buf(req, 400, "application/json", &b);
+	lt_buf_fini(&why);
+}
+
+/*
+ * Where Prometheus takes no POST, the status tells Grafana to ask again by GET: not every version of
+ * it knows beforehand.
+ */
+static bool only_get(struct http_req *req, bool post_too)
+{
+	if (post_too || req->head.method != HTTP_POST)
+		return true;
+	http_reply_error(req, 405, 0, "ask by GET");
+	return false;
+}
+
 void prom_handle(struct live *l, struct http_req *req, const char *path)
 {
 	static const char empty[] = "{\"status\":\"success\",\"data\":[]}";
@@ -667,16 +693,20 @@ void prom_handle(struct live *l, struct http_req *req, const char *path)
 
 	for (size_t i = 0; i < LT_ARRAY_LEN(asked); i++)
 		if (!strcmp(path, asked[i].path)) {
-			start(l, req, asked[i].what, NULL);
+			if (only_get(req, asked[i].what != PROM_METADATA))
+				start(l, req, asked[i].what, NULL);
 			return;
 		}
 	for (size_t i = 0; i < LT_ARRAY_LEN(fixed); i++)
 		if (!strcmp(path, fixed[i].path)) {
-			reply_text(req, fixed[i].text);
+			if (only_get(req, !strcmp(path, "query_exemplars")))
+				reply_text(req, fixed[i].text);
 			return;
 		}
 	slash = !strncmp(path, "label/", 6) ? strchr(path + 6, '/') : NULL;
-	if (slash && !strcmp(slash, "/values") && req->head.method != HTTP_POST) {
+	if (slash && !strcmp(slash, "/values")) {
+		if (!only_get(req, false))
+			return;
 		char label[LT_LABEL_NAME_MAX + 1];
 
 		if (slash - path - 6 < (ptrdiff_t)sizeof(label) &&
@@ -685,7 +715,7 @@ void prom_handle(struct live *l, struct http_req *req, const char *path)
 			start(l, req, PROM_VALUES, label);
 			return;
 		}
-		reply_text(req, empty);
+		refuse_label(req, path + 6, (size_t)(slash - path - 6));
 		return;
 	}
 	http_reply_error(req, 404, 0, "there is nothing here");

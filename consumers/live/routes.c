@@ -113,7 +113,7 @@ static void refuse_unknown(struct http_req *req)
  */
 #define PRELOAD(path) "<" path ">; rel=preload; as=fetch; crossorigin"
 static const char preloads[] = "Link: " PRELOAD("/api/v1/session") ", " PRELOAD(
-	"/api/v1/nodes?spark=all") ", " PRELOAD("/api/v1/config") "\r\n";
+	"/api/v1/nodes") ", " PRELOAD("/api/v1/config") "\r\n";
 
 /* The page's own files are no secret; every path that is no file shows the page (deep links). */
 static void serve_page(struct live *l, struct http_req *req)

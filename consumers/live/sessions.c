@@ -44,6 +44,7 @@ static bool goes_before(const struct session *a, const struct session *b)
 static void drop(struct sessions *s, size_t i)
 {
 	s->list[i] = s->list[--s->n];
+	s->dirty = true;
 }
 
 /* However often a link is opened, it has room for so many, at the cost of its own oldest. */
@@ -125,9 +126,9 @@ void sessions_load(struct sessions *s, const char *path, int64_t expire_ms)
 	fclose(f);
 }
 
-static int write_file(const char *path, const struct lt_buf *text)
+static int write_file(const char *path, int how, const struct lt_buf *text)
 {
-	int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+	int fd = open(path, O_WRONLY | O_CLOEXEC | O_NOFOLLOW | how, 0600);
 	bool ok;
 
 	if (fd < 0)
@@ -136,23 +137,43 @@ static int write_file(const char *path, const struct lt_buf *text)
 	return close(fd) == 0 && ok ? 0 : -1;
 }
 
+static void put_line(struct lt_buf *text, const struct session *x)
+{
+	char hex[65];
+
+	sodium_bin2hex(hex, sizeof(hex), x->digest, 32);
+	lt_buf_printf(text, "%s %s %s %" PRId64 "%s\n", hex, x->user, x->password_tag, x->used_ms,
+		x->share ? " share" : "");
+}
+
+/*
+ * A line more in the file, which is what there is in memory but for this one: logging in costs the
+ * same however many are. Where that cannot be, all is written anew.
+ */
+static void append(struct sessions *s, const struct session *x)
+{
+	struct lt_buf text = {0};
+
+	if (!s->dirty && *s->path) {
+		put_line(&text, x);
+		s->dirty = write_file(s->path, O_APPEND, &text) < 0;
+		lt_buf_fini(&text);
+	}
+}
+
 void sessions_save(struct sessions *s)
 {
 	static struct lt_complaint trouble;
 	struct lt_buf text = {0};
-	char hex[65], *temporary;
+	char *temporary;
 
 	if (!s->dirty || !*s->path)
 		return;
 	s->dirty = false;
-	for (size_t i = 0; i < s->n; i++) {
-		sodium_bin2hex(hex, sizeof(hex), s->list[i].digest, 32);
-		lt_buf_printf(&text, "%s %s %s %" PRId64 "%s\n", hex, s->list[i].user,
-			s->list[i].password_tag, s->list[i].used_ms,
-			s->list[i].share ? " share" : "");
-	}
+	for (size_t i = 0; i < s->n; i++)
+		put_line(&text, &s->list[i]);
 	temporary = lt_asprintf("%s.new", s->path);
-	if (write_file(temporary, &text) < 0 || rename(temporary, s->path) < 0)
+	if (write_file(temporary, O_CREAT | O_TRUNC, &text) < 0 || rename(temporary, s->path) < 0)
 		lt_complain(&trouble, LT_WARN, "sessions_not_saved", LT_S("file", s->path),
 			LT_S("err", strerror(errno)));
 	else
@@ -185,7 +206,7 @@ struct session *session_new(struct sessions *s, const char *user, const char *pa
 	tag_of(password_hash, x->password_tag);
 	x->used_ms = now_ms();
 	x->share = share;
-	s->dirty = true;
+	append(s, x);
 	return x;
 }
 

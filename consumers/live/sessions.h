@@ -36,7 +36,7 @@ struct sessions {
 
 /** sessions_load() - read the file; one that is missing or damaged gives no sessions. */
 void sessions_load(struct sessions *s, const char *path, int64_t expire_ms);
-/** sessions_save() - write the file if anything changed. */
+/** sessions_save() - write the file if anything changed that is not in it yet. */
 void sessions_save(struct sessions *s);
 void sessions_fini(struct sessions *s);
 /**
@@ -44,7 +44,8 @@ void sessions_fini(struct sessions *s);
  *
  * When there are too many, the one that was not used for longest goes: of the link when it has
  * SESSIONS_PER_LINK, of all links when there are SESSIONS_MAX, and of people only when none is a
- * link's.
+ * link's. Its line is in the file when this returns, unless one of the others changed as well: then
+ * sessions_save() writes it.
  */
 struct session *session_new(struct sessions *s, const char *user, const char *password_hash,
 	bool share, char cookie[SESSION_COOKIE_LEN]);

@@ -8,3 +8,4 @@ import "./node.mjs";
 import "./alerts.mjs";
 import "./failures.mjs";
 import "./people.mjs";
+import "./smooth.mjs";

@@ -9,6 +9,7 @@ its answer; the end of input stops everything.
     {"do": "publish", "topic": "...", "payload": {...}}    by MQTT, as any device would
     {"do": "event", "source": "...", "seq": 1, ...}        by MQTT, numbered and protobuf, as an agent would
     {"do": "redis", "args": ["HSET", ...]}                 one command
+    {"do": "rows", "sources": ["n1", ...], "load": 0.5}    an event of each, as latido-hot would write it; hundreds at once
     {"do": "sql", "text": "..."}                           rows as texts
     {"do": "stop" | "start" | "kill", "what": "live" | "redis" | "postgres" | "agent" | ...}
     {"do": "simulate", "sources": 50}                      latido-load beside the agent
@@ -30,6 +31,7 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 sys.path[:0] = [os.path.join(ROOT, "infra", "local"), os.path.join(ROOT, "tests", "integration")]
 
 import servers  # noqa: E402
+from live import Feeder  # noqa: E402
 from pipeline import Client, event, family  # noqa: E402
 from programs import Program, yaml_config  # noqa: E402
 
@@ -64,7 +66,7 @@ class Stack:
         self.redis = servers.Redis(folder)
         self.postgres = servers.Postgres(folder)
         self.programs = {}
-        self.client = None
+        self.client = self.rows = None
         self.port = servers.free_port()
 
     def start(self):
@@ -127,6 +129,13 @@ class Stack:
             return None
         if do == "redis":
             return repr(servers.RedisConnection(self.redis).call(*c["args"]))
+        if do == "rows":
+            self.rows = self.rows or Feeder(self.redis)
+            for source in c["sources"]:
+                n = self.rows.seqs.get(source, 0) + 1
+                # Seldom, as far as the page knows: it does not become late by itself.
+                self.rows.node(source, n, load=c["load"], interval_ms=3_600_000)
+            return None
         if do == "sql":
             return self.postgres.sql(c["text"])
         if do == "simulate":

@@ -3,6 +3,7 @@
 
 import http.client
 import json
+import queue
 import socket
 import subprocess
 import threading
@@ -83,6 +84,92 @@ class Feeder:
             self.call("HSET", "latido:alerts", fingerprint, json.dumps(body))
         else:
             self.call("HDEL", "latido:alerts", fingerprint)
+
+
+class Gate:
+    """Redis behind a door: connections are cut, and the reading of windows is held where one wants to look.
+
+    After hold() the next question for windows waits twice: before Redis gets it ("question"), and before its answer
+    arrives ("answer"). reached() waits for either, let_pass() goes on.
+    """
+
+    def __init__(self, redis):
+        self.redis, self.password = redis, redis.password
+        self.listener = socket.create_server((servers.HOST, 0))
+        self.port = self.listener.getsockname()[1]
+        self.url = f"redis://{servers.HOST}:{self.port}/0"
+        self.lock, self.sockets, self.held = threading.Lock(), [], None
+        self.places, self.passes = queue.Queue(), threading.Semaphore(0)
+        threading.Thread(target=self.accept, daemon=True).start()
+
+    def running(self):
+        return self.redis.running()
+
+    def accept(self):
+        while True:
+            try:
+                near, _ = self.listener.accept()
+            except OSError:
+                return
+            far = socket.create_connection((servers.HOST, self.redis.port))
+            with self.lock:
+                self.sockets += [near, far]
+            for source, sink, place in ((near, far, "question"), (far, near, "answer")):
+                threading.Thread(target=self.pump, args=(source, sink, place, (near, far)), daemon=True).start()
+
+    def stop_here(self, place, pair, data):
+        with self.lock:
+            if self.held == "hold" and place == "question" and (b"XRANGE" in data or b"XREVRANGE" in data):
+                self.held = pair
+            elif self.held == pair and place == "answer":
+                self.held = None
+            else:
+                return
+        self.places.put(place)
+        self.passes.acquire()
+
+    def pump(self, source, sink, place, pair):
+        try:
+            while data := source.recv(65536):
+                self.stop_here(place, pair, data)
+                sink.sendall(data)
+        except OSError:
+            pass
+        for s in pair:
+            try:
+                s.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass
+
+    def hold(self):
+        with self.lock:
+            self.held = "hold"
+
+    def reached(self, place):
+        assert self.places.get(timeout=SECONDS) == place
+
+    def let_pass(self):
+        self.passes.release()
+
+    def cut(self):
+        with self.lock:
+            sockets, self.sockets = self.sockets, []
+        for s in sockets:
+            try:
+                s.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass
+
+    def close(self):
+        self.listener.shutdown(socket.SHUT_RDWR)
+        self.listener.close()
+        self.cut()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
 
 
 class Answer:

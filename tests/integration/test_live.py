@@ -12,7 +12,7 @@ import time
 
 import pytest
 
-from live import EPOCH, NODE_SHAPE, Feeder, Live, node_values
+from live import EPOCH, NODE_SHAPE, Feeder, Gate, Live, node_values
 from pipeline import SECONDS, event, family
 from servers import RedisConnection, wait_until
 
@@ -27,8 +27,8 @@ def feeder(redis):
 
 @pytest.fixture
 def start(run_program, write_config, bin_folder, tmp_path, redis):
-    def begin(**more):
-        return Live(run_program, write_config, bin_folder, str(tmp_path), redis, **more)
+    def begin(server=redis, **more):
+        return Live(run_program, write_config, bin_folder, str(tmp_path), server, **more)
     return begin
 
 
@@ -384,6 +384,67 @@ def test_events_wait_for_their_shape(start, feeder):
         stream.wait(lambda: stream.rows("n") and stream.rows("n")[-1][0] == 300, "the last event")
         assert [seq for seq, _ in stream.rows("n")] == list(range(1, 301))
     assert live.program.value("latido_live_undecoded_events_total") == 0
+
+
+def test_events_while_the_past_is_being_read(start, feeder, redis):
+    """The moment between the old and the new: whenever an event comes, it is told once, to whom was there and who comes.
+
+    The connections break; events come that nobody hears; others when we have subscribed and Redis does not yet know that
+    we want its windows; others when it has answered, and we do not have the answer. The same when the server starts, with
+    a client that comes in the middle.
+    """
+    sources, sent = ("n0", "n1", "n2"), 0
+
+    def send(count=3):
+        nonlocal sent
+        for _ in range(count):
+            sent += 1
+            for source in sources:
+                feeder.node(source, sent)
+
+    def read_slowly(between=lambda: None):
+        gate.reached("question")
+        send()
+        gate.let_pass()
+        gate.reached("answer")
+        between()
+        send()
+        gate.let_pass()
+
+    def check(stream):
+        stream.wait(lambda: all(stream.rows(s) and stream.rows(s)[-1][0] == sent for s in sources), "the last events")
+        for source in sources:
+            seqs = [seq for seq, _ in stream.rows(source)]
+            assert seqs == list(range(seqs[0], sent + 1)), (source, seqs)
+        stream.wait(lambda: stream.of("node") and stream.of("node")[-1]["seq"] == sent, "the last of the node")
+        seqs = [e["seq"] for e in stream.of("node")]
+        assert seqs == list(range(seqs[0], sent + 1)), seqs
+
+    with Gate(redis) as gate:
+        live = start(gate, sections={"redis": {"timeout": "60s"}})
+        send()
+        live.wait_node("n2", lambda node: node["seq"] == sent)
+        with live.stream("?node=n0") as stream:
+            stream.wait_event("alerts")
+            for _ in range(3):
+                gate.hold()
+                gate.cut()
+                send()
+                read_slowly()
+                live.wait_node("n2", lambda node: node["seq"] == sent)
+            check(stream)
+        assert live.program.value("latido_live_events_total") == len(sources) * sent
+        live.program.terminate()
+        gate.hold()
+        live.program.start()
+        live.wait_listening()
+        streams = []
+        read_slowly(lambda: streams.append(live.stream("?node=n1")))
+        live.wait_following()
+        send()
+        with streams[0] as stream:
+            check(stream)
+        assert live.program.value("latido_live_events_total") == len(sources) * sent
 
 
 def test_redis_down_at_the_start(start, feeder, redis):

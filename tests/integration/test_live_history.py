@@ -309,8 +309,10 @@ def oracle(history, tmp_path_factory):
 def both(history, oracle, method, path, parameters):
     """(status, JSON) of ours and theirs."""
     text = urllib.parse.urlencode(parameters, doseq=True)
-    if method == "POST":
+    if method.startswith("POST"):
         headers = {"Content-Type": "application/x-www-form-urlencoded"}
+        if method == "POST?":
+            path, text = f"{path}?{text}", ""
         ours = history.live.request("POST", "/prometheus" + path, text, headers)
         theirs = oracle.call("POST", path, text, headers)
     else:
@@ -338,9 +340,45 @@ def first_difference(a, b, where="answer"):
     return next((first_difference(x, y, at) for x, y, at in pairs if x != y), "")
 
 
-# What Grafana's Prometheus data source sends: health check, instant and range panels by POST and GET, the query
-# builder's and the variables' questions. $S, $E: start and end of the data.
+# What Grafana's Prometheus data source sends, read from grafana/grafana of version 12.2: pkg/promlib (client/client.go,
+# models/query.go, resource/resource.go, healthcheck.go, heuristics.go) and packages/grafana-prometheus (datasource.ts,
+# resource_clients.ts, language_provider.ts, metric_find_query.ts). Queries go by POST with a form (by GET where that is
+# configured), times as seconds with the shortest fraction, the step as seconds or fractions of one; resources by POST
+# with the parameters in the address and an empty body ("POST?" here), or by GET, all with limit=40000.
+# $S, $E: start and end of the data.
 SHAPES = [
+    # health check, and the probes at the start
+    ("POST", "/api/v1/query", {"query": "1+1", "time": "4"}),
+    ("POST?", "/api/v1/query_exemplars", {"query": "test", "start": "$S000", "end": "$E000"}),
+    ("POST", "/api/v1/query_exemplars", {"query": "rate(node_load1[1m0s])", "start": "$S", "end": "$E"}),
+    ("GET", "/api/v1/rules", {}),
+    # panels: $__rate_interval as Go writes durations, $__interval, $__range, steps below a second
+    ("POST", "/api/v1/query_range", {"query": "rate(node_cpu_seconds_total[1m0s])", "start": "$S", "end": "$E", "step": "15"}),
+    ("POST", "/api/v1/query_range", {"query": 'max by (mode) (rate(node_cpu_seconds_total{instance=~"n1|n2"}[1m15s]))',
+                                     "start": "$S", "end": "$E", "step": "15", "timeout": "60s"}),
+    ("POST", "/api/v1/query_range", {"query": "irate(node_cpu_seconds_total[2m30s])", "start": "$S", "end": "$E", "step": "30"}),
+    ("POST", "/api/v1/query_range", {"query": "rate(node_cpu_seconds_total[1h0m0s])", "start": "$S", "end": "$E", "step": "60"}),
+    ("POST", "/api/v1/query_range", {"query": "node_load1", "start": "$S", "end": "$S+60", "step": "0.5"}),
+    ("POST", "/api/v1/query_range", {"query": "node_load1", "start": "$S.123", "end": "$S+60.123", "step": "0.02"}),
+    ("POST", "/api/v1/query_range", {"query": "max_over_time(node_load1[500ms])", "start": "$S", "end": "$E", "step": "20"}),
+    ("POST", "/api/v1/query", {"query": "avg_over_time(node_load1[600s])", "time": "$E.4580002"}),
+    ("POST", "/api/v1/query", {"query": "quantile_over_time(0.95, node_load1[600s]) > bool 2", "time": "$E"}),
+    ("POST", "/api/v1/query_range", {"query": 'ALERTS{alertstate="firing"}', "start": "$S", "end": "$E", "step": "60"}),
+    # what its hints offer
+    ("POST", "/api/v1/query_range", {"query": "histogram_quantile(0.95, sum(rate(node_load1_bucket[1m0s])) by (le))",
+                                     "start": "$S", "end": "$E", "step": "15"}),
+    # names, labels and values for the builder, the metrics browser and ad hoc filters
+    ("POST?", "/api/v1/series", {"match[]": '{__name__!=""}', "start": "$S", "end": "$E", "limit": "40000"}),
+    ("POST?", "/api/v1/series", {"match[]": '{__name__="node_load1",instance!=""}', "start": "$S", "end": "$E", "limit": "40000"}),
+    ("POST", "/api/v1/series", {"match[]": '{__name__!=""}', "start": "$S", "end": "$E", "limit": "40000"}),
+    ("POST?", "/api/v1/labels", {"limit": "40000", "start": "$S", "end": "$E", "match[]": '{__name__="node_cpu_seconds_total"}'}),
+    ("POST?", "/api/v1/labels", {"start": "$S", "end": "$E", "match[]": ["node_load1", 'temp{job="device"}']}),
+    ("POST?", "/api/v1/query", {"query": "count by (instance) (node_load1)", "time": "$E"}),
+    ("GET", "/api/v1/label/__name__/values", {"limit": "40000", "start": "$S", "end": "$E", "match[]": '{__name__=~".*load.*"}'}),
+    ("GET", "/api/v1/label/instance/values", {"limit": "40000", "start": "$S", "end": "$E", "match[]": 'node_load1{job="node"}'}),
+    ("GET", "/api/v1/label/U__mode_2e_x/values", {"start": "$S", "end": "$E"}),
+    ("GET", "/api/v1/label/mode.x/values", {"start": "$S", "end": "$E"}),
+    # the same by older versions, and by hand
     ("POST", "/api/v1/query", {"query": "1+1", "time": "$E"}),
     ("GET", "/api/v1/query", {"query": "1+1", "time": "$E"}),
     ("POST", "/api/v1/query", {"query": "node_load1", "time": "$E"}),
@@ -372,7 +410,6 @@ SHAPES = [
     ("GET", "/api/v1/label/mode/values", {"start": "$S", "end": "$E"}),
     ("GET", "/api/v1/label/none/values", {"start": "$S", "end": "$E"}),
     ("GET", "/api/v1/query_exemplars", {"query": "node_load1", "start": "$S", "end": "$E"}),
-    ("GET", "/api/v1/rules", {}),
     # newer versions: limits, time-outs, and what dashboards such as Node Exporter Full ask
     ("GET", "/api/v1/label/__name__/values", {"start": "$S", "end": "$E", "limit": "40000"}),
     ("GET", "/api/v1/label/instance/values", {"match[]": '{__name__="node_load1",job="node"}', "start": "$S", "end": "$E",
@@ -397,6 +434,20 @@ SHAPES = [
     ("GET", "/api/v1/series", {}),
     ("GET", "/api/v1/query", {"query": "rate(node_load1)", "time": "$E"}),
 ]
+
+
+# Refused by both, each in its own words: a $__rate_interval with a fraction as Go writes it, what only newer servers
+# know, and a variable that nobody has filled in.
+REFUSED = [("rate(node_load1[1m0.5s])", "1:17"), ("histogram_avg(rate(node_load1[1m0s]))", "1:1"), ('{"node_load1"}', "1:2"),
+           ("rate(node_load1[$__rate_interval])", "1:17")]
+
+
+@pytest.mark.parametrize("expression,place", REFUSED)
+def test_what_cannot_be_evaluated_is_refused_with_its_place(history, oracle, expression, place):
+    for path, more in (("query", {}), ("query_range", {"start": "1000", "end": "2000", "step": "0.5"})):
+        ours, theirs = both(history, oracle, "POST", f"/api/v1/{path}", {"query": expression, **more})
+        assert (ours[0], ours[1]["status"], ours[1]["errorType"]) == (theirs[0], theirs[1]["status"], theirs[1]["errorType"])
+        assert f" {place}: parse error: " in " " + ours[1]["error"]
 
 
 @pytest.mark.parametrize("number", range(len(SHAPES)))
@@ -427,6 +478,16 @@ def test_probes_of_data_sources(history):
     assert len(history.live.json("/prometheus/api/v1/metadata?limit=2")["data"]) == 2
     form = history.live.request("POST", "/prometheus/api/v1/query", "query=1", {"Content-Type": "text/plain"})
     assert form.status == 400
+
+
+def test_what_takes_no_post_says_so_as_prometheus_does(history, oracle):
+    """Grafana sends all resources by POST, and asks again by GET when the status says 405: versions differ in what they know."""
+    form = {"Content-Type": "application/x-www-form-urlencoded"}
+    for path in ("label/instance/values", "metadata", "rules", "alerts", "targets", "status/buildinfo", "status/config",
+                 "status/flags"):
+        ours = [history.live.request(m, f"/prometheus/api/v1/{path}", "", form).status for m in ("POST", "GET")]
+        theirs = [oracle.call(m, f"/api/v1/{path}", "", form)[0] for m in ("POST", "GET")]
+        assert ours == theirs == [405, 200], path
 
 
 def test_long_range_of_plain_selectors_is_read_by_steps(history):

@@ -101,7 +101,7 @@ def test_first_answers_come_with_the_page(start):
         answer = live.get(path, Cookie=cookie)
         assert answer.status == 200 and "text/html" in answer.headers["Content-Type"]
         paths = re.findall(r"<([^>]*)>; rel=preload; as=fetch; crossorigin", answer.headers["Link"])
-        assert "/api/v1/nodes?spark=all" in paths and all(live.get(p, Cookie=cookie).status == 200 for p in paths)
+        assert "/api/v1/nodes" in paths and all(live.get(p, Cookie=cookie).status == 200 for p in paths)
     etag = live.get("/", Cookie=cookie).headers["ETag"]
     again = live.get("/", Cookie=cookie, **{"If-None-Match": etag})
     assert again.status == 304 and again.headers["Link"]

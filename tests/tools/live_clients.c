@@ -2,11 +2,12 @@
 /*
  * Many streaming clients of latido-live, and the nodes that they watch:
  *
- *	live_clients PORT REDIS_URL CLIENTS STOPPED NODES SECONDS [VALUES]
+ *	live_clients PORT REDIS_URL CLIENTS STOPPED NODES SECONDS [VALUES [paced]]
  *
  * NODES nodes n0, n1, ... send one event a second for SECONDS seconds, into Redis as latido-hot
  * writes it. CLIENTS clients read /api/v1/stream, of which the first STOPPED stop reading once they
- * are connected. Prints one JSON object: what each client that reads got, beside what was sent:
+ * are connected. "paced": the next second begins when every client that reads has all of the last one,
+ * however long or short that takes: those who read never have more than that before them. Prints one JSON object: what each client that reads got, beside what was sent:
  * "wrong" counts clients for which events + declared skips are not exactly what was sent. Exit code 0
  * when there is none.
  */
@@ -45,12 +46,13 @@ struct client {
 
 struct load {
 	unsigned long clients, stopped, nodes, seconds, values;
+	bool paced;
 	struct client *client;
 	int epoll;
 	const char *url;
 	pthread_t feeder;
-	_Atomic uint64_t sent;
-	_Atomic bool go, fed, failed;
+	_Atomic uint64_t sent, taken; /* taken: by everybody who reads, of every node */
+	_Atomic bool go, fed, failed, given_up;
 	struct lt_hist latency; /* sampling of an event to its row at a client */
 };
 
@@ -140,18 +142,21 @@ static void *feed(void *arg)
 	while (ok && !l->go)
 		usleep(1000);
 	begin = lt_mono_ns();
-	for (uint64_t seq = 2; seq < l->seconds + 2 && ok; seq++)
+	for (uint64_t seq = 2; seq < l->seconds + 2 && ok; seq++) {
+		while (l->paced && l->taken + 1 < seq && !l->given_up)
+			usleep(1000);
 		for (unsigned long n = 0; n < l->nodes && ok; n++) {
 			/* evenly over the second, as a fleet is */
 			int64_t at = begin + (int64_t)(seq - 2) * LT_NS_PER_S +
 				     (int64_t)n * LT_NS_PER_S / (int64_t)l->nodes;
 			int64_t left = at - lt_mono_ns();
 
-			if (left > 0)
+			if (left > 0 && !l->paced)
 				usleep((useconds_t)(left / 1000));
 			ok = send_one(l, r, &cmd, s, &wire, n, seq);
 			l->sent++;
 		}
+	}
 	l->failed = !ok;
 	l->fed = true;
 	lt_buf_fini(&wire);
@@ -263,7 +268,7 @@ static bool open_client(struct load *l, struct client *c, int port)
 	return c->stopped || epoll_ctl(l->epoll, EPOLL_CTL_ADD, c->fd, &ev) == 0;
 }
 
-static bool all_greeted(const struct load *l)
+static bool all_greeted(struct load *l)
 {
 	for (unsigned long i = l->stopped; i < l->clients; i++)
 		if (!l->client[i].greeted && !l->client[i].ended)
@@ -271,20 +276,23 @@ static bool all_greeted(const struct load *l)
 	return true;
 }
 
-static bool all_done(const struct load *l)
+static bool all_done(struct load *l)
 {
+	uint64_t least = l->seconds + 1;
+
 	for (unsigned long i = l->stopped; i < l->clients; i++) {
 		const struct client *c = &l->client[i];
 
 		for (unsigned long n = 0; n < l->nodes && !c->ended; n++)
-			if (c->last[n] < l->seconds + 1)
-				return false;
+			if (c->last[n] < least)
+				least = c->last[n];
 	}
-	return true;
+	l->taken = least;
+	return least == l->seconds + 1;
 }
 
 /* Read until @done says so, or for so long. */
-static bool turn(struct load *l, bool (*done)(const struct load *), int64_t seconds)
+static bool turn(struct load *l, bool (*done)(struct load *), int64_t seconds)
 {
 	int64_t until = lt_mono_ns() + seconds * LT_NS_PER_S, looked = 0;
 	struct epoll_event events[256];
@@ -351,9 +359,9 @@ int main(int argc, char **argv)
 	bool complete;
 	int port;
 
-	if (argc < 7 || argc > 8) {
+	if (argc < 7 || argc > 9 || (argc == 9 && strcmp(argv[8], "paced") != 0)) {
 		fprintf(stderr, "usage: live_clients PORT REDIS_URL CLIENTS STOPPED NODES SECONDS "
-				"[VALUES]\n");
+				"[VALUES [paced]]\n");
 		return 2;
 	}
 	port = atoi(argv[1]);
@@ -363,6 +371,7 @@ int main(int argc, char **argv)
 	l.nodes = strtoul(argv[5], NULL, 10);
 	l.seconds = strtoul(argv[6], NULL, 10);
 	l.values = argc > 7 ? strtoul(argv[7], NULL, 10) : 60;
+	l.paced = argc > 8;
 	if (!getrlimit(RLIMIT_NOFILE, &files)) {
 		files.rlim_cur = files.rlim_max;
 		setrlimit(RLIMIT_NOFILE, &files);
@@ -382,6 +391,7 @@ int main(int argc, char **argv)
 		fprintf(stderr, "not every client was greeted\n");
 	l.go = true;
 	complete = turn(&l, all_done, (int64_t)l.seconds + CATCH_UP_S);
+	l.given_up = true;
 	pthread_join(l.feeder, NULL);
 	return report(&l, complete);
 }

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -12,6 +13,7 @@
 #include <sodium.h>
 
 #include "../../consumers/live/http_parse.h"
+#include "../../consumers/live/hub.h"
 #include "../../consumers/live/sessions.h"
 #include "../../consumers/live/users.h"
 #include "latido/clock.h"
@@ -229,8 +231,25 @@ static void test_sessions(void **state)
 	assert_int_equal(again.n, 1); /* a share link's ends with the link */
 	assert_true(session_find(&again, c)->share);
 	lt_clock_fake(false, 0, 0);
-	sessions_fini(&s);
 	sessions_fini(&again);
+	/* A new one is a line more; where there is no file, or an old one went, all are written. */
+	session_new(&s, "eva", "hash", false, b);
+	assert_false(s.dirty);
+	sessions_load(&again, path, 1000000);
+	assert_int_equal(again.n, 3);
+	assert_string_equal(session_find(&again, b)->user, "eva");
+	sessions_fini(&again);
+	unlink(path);
+	session_new(&s, "eva", "hash", false, b);
+	assert_true(s.dirty);
+	sessions_save(&s);
+	session_end(&s, session_find(&s, b));
+	session_new(&s, "eva", "hash", false, b);
+	sessions_save(&s);
+	sessions_load(&again, path, 1000000);
+	assert_int_equal(again.n, 4);
+	sessions_fini(&again);
+	sessions_fini(&s);
 	unlink(path);
 	rmdir(folder);
 }
@@ -266,6 +285,46 @@ static void test_sessions_of_links(void **state)
 	assert_non_null(session_find(&s, cookie));
 	assert_non_null(session_find(&s, ana));
 	sessions_fini(&s);
+}
+
+/* The picture of the fleet has its numbers short: within half a unit of their last digit, and never as 1e5. */
+static void test_short_numbers(void **state)
+{
+	static const struct {
+		double v;
+		const char *text;
+	} exact[] = {{0, "0"}, {-0.0, "0"}, {1, "1"}, {-2.5, "-2.5"}, {99.96, "100"}, {0.1, "0.1"},
+		{12.34, "12.3"}, {0.00123456, "0.00123"}, {999.4, "999"}, {999.6, "1000"},
+		{1234, "1230"}, {123456789, "123000000"}, {-98765, "-98800"},
+		{1e14, "100000000000000"}, {0.0999, "0.0999"}, {0.09999, "0.1"}};
+	struct lt_buf b = {0};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(exact) / sizeof(*exact); i++) {
+		lt_buf_reset(&b);
+		json_short(&b, exact[i].v, 3);
+		lt_buf_char(&b, '\0');
+		assert_string_equal(b.data, exact[i].text);
+	}
+	srand(7);
+	for (int digits = 3; digits <= 6; digits++)
+		for (int i = 0; i < 20000; i++) {
+			double v = (rand() - RAND_MAX / 2) / (double)RAND_MAX *
+				   pow(10, rand() % 22 - 5);
+			double least = pow(10, floor(log10(fabs(v))) - digits + 1);
+
+			if (fabs(v) >= 1000 && least < 1)
+				least = 1; /* whole */
+
+			lt_buf_reset(&b);
+			json_short(&b, v, digits);
+			lt_buf_char(&b, '\0');
+			if (fabs(strtod(b.data, NULL) - v) > 0.5001 * least)
+				fail_msg("%d digits of %.17g: %s", digits, v, b.data);
+			if (fabs(v) >= 0.001 && fabs(v) < 1e15)
+				assert_null(strchr(b.data, 'e'));
+		}
+	lt_buf_fini(&b);
 }
 
 static void test_limiter(void **state)
@@ -315,6 +374,7 @@ int main(void)
 		cmocka_unit_test(test_users_file),
 		cmocka_unit_test(test_sessions),
 		cmocka_unit_test(test_sessions_of_links),
+		cmocka_unit_test(test_short_numbers),
 		cmocka_unit_test(test_limiter),
 	};
 

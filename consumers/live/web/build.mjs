@@ -136,6 +136,109 @@ const lean = {
 	},
 };
 
+/** A place in minified code, as it stands there. */
+function cut(text, from, by = "") {
+	return must(text, from, () => by);
+}
+
+/**
+ * Preact without what the page has no use for: taking over what a server has drawn, suspending, portals,
+ * classes' life cycles, HTML as text, MathML. And signals without those that stand in the document by
+ * themselves, for which every attribute of every element would be looked at.
+ */
+const plain = {
+	name: "preact without the unused",
+	setup(b) {
+		b.onLoad({ filter: /preact\/dist\/preact\.mjs$/ }, ({ path }) => {
+			let s = readFileSync(path, "utf8");
+			s = cut(
+				s,
+				"128&u.__u&&(c=32&u.__u,s=u.__c.__z)&&(r.__u|=c,p=o=[],8==s.nodeType?l=B(s,o):o.push(s),l=o[0]||l),",
+			);
+			s = must(
+				s,
+				/if\(e\.length=v,r\.__v=null,c\|\|o\)if\(t&&t\.then\)\{.*?\}else o&&o\.some\(g\);else r\.__e=u\.__e;/,
+				"e.length=v,r.__v=null,r.__e=u.__e;",
+			);
+			s = cut(s, "t&&t.then||D(r),", "D(r),");
+			s = must(s, /M\.__P&&\(s=l,.*?l=u\.__k\?S\(u,0\):null\),/, "");
+			s = cut(s, "M.__P&&(r.__e=null,l=s),r.__u&=-161,p&&p.some(g),", "r.__u&=-161,");
+			s = cut(
+				s,
+				'"function"!=typeof n.type||n.props.__P?null:S(n)',
+				'"function"!=typeof n.type?null:S(n)',
+			);
+			s = cut(s, "&&!n.props.__P)return n.__e=null", ")return n.__e=null");
+			s = cut(s, "if(n.props.__P)return t;");
+			s = cut(s, "||u&&!t.props.__P)", "||u)");
+			s = cut(s, "!u&&(i=t.__c)&&(i=i.__z)&&(f=B(i,o=[]))&&(i==t.__e&&o.some(g),g(f),g(i)),");
+			s = cut(
+				s,
+				'(t=t&&t.nextSibling)&&8==t.nodeType&&!t.data.startsWith("$s")',
+				"(t=t&&t.nextSibling)&&8==t.nodeType",
+			);
+			// Nothing is in the page's element before.
+			s = cut(s, 'if("svg"==C?', '"svg"==C?');
+			s = must(s, /,o\)for\(s=0;s<o\.length;s\+\+\)if\(\(k=.*?break\}/, ";");
+			s = cut(s, ",l&&(n.__m&&n.__m(r,o),l=!1),o=null}", "}");
+			s = must(
+				s,
+				/if\(a="template"==C&&t\.content\|\|t,o=.*?,!l&&o\)for\(\$=\{\},.*?k\.value;/,
+				"a=t;",
+			);
+			s = cut(s, 'k=$[s],"dangerouslySetInnerHTML"==s?y=k:"children"==s', 'k=$[s],"children"==s');
+			s = cut(s, '"dangerouslySetInnerHTML"==s?h=k:', "");
+			s = must(
+				s,
+				/h\?\(l\|\|y&&.*?r\.__k=\[\]\):\(y&&\(t\.textContent=""\),\("foreignObject".*?xhtml"\),/,
+				"",
+			);
+			s = cut(s, "u.__k&&S(u,0),l,c),o&&o.some(g)),", "u.__k&&S(u,0),l,c),");
+			s = cut(
+				s,
+				'l&&"textarea"!=C||(s="value","progress"==C&&null==b?t.removeAttribute(s):null==b||b===t[s]&&("progress"!=C||b)||N',
+				'(s="value",null==b||b===t[s]||N',
+			);
+			s = cut(s, '"math"==C?f="http://www.w3.org/1998/Math/MathML":', "");
+			s = must(s, /C&&\(d\.__s\|\|\(d\.__s=d\.state\),.*?\)\)\),k=d\.props/, "k=d.props");
+			s = must(
+				s,
+				/if\(M!==k&&C&&!V\.getDerivedStateFromProps.*?,r\.__v==u\.__v/,
+				"if(r.__v==u.__v",
+			);
+			s = must(
+				s,
+				/,C&&d\.componentDidUpdate&&d\.__h\.push\(function\(\)\{.*?\}\)\}else C&&.*?componentDidMount\);/,
+				"}",
+			);
+			s = must(s, /d\.getChildContext&&\(i=.*?getSnapshotBeforeUpdate\(k,b\)\),/, "");
+			s = must(s, /try\{if\(\(e=\(o=i\.constructor\).*?catch\(t\)\{n=t\}/, "");
+			return { contents: s, loader: "js" };
+		});
+		b.onLoad({ filter: /@preact\/signals\/dist\/signals\.module\.js$/ }, ({ path }) => {
+			let s = readFileSync(path, "utf8");
+			s = must(s, /function w\(i\)\{var n=this,[\s\S]*?\}\);(?=b\("__b")/, "");
+			s = must(
+				s,
+				/(b\("__b",function\(i,n\)\{y\(\);d=void 0;)if\("string"==typeof n\.type\).*?(i\(n\)\}\);b\("__r")/,
+				"$1$2",
+			);
+			s = must(
+				s,
+				/(b\("diffed",function\(i,n\)\{y\(\);d=void 0;).*?(i\(n\)\}\);)function k\(.*?(?=b\("unmount")/,
+				"$1$2",
+			);
+			s = must(
+				s,
+				/if\("string"==typeof n\.type\)\{var r=n\.__e;if\(r\)\{.*?n\.__np=void 0\}else\{(var c=n\.__c;.*?v\.d\(\)\}\})\}i\(n\)/,
+				"$1i(n)",
+			);
+			s = cut(s, '"undefined"!=typeof window&&!!window.__PREACT_SIGNALS_DEVTOOLS__', "!1");
+			return { contents: s, loader: "js" };
+		});
+	},
+};
+
 /** Texts by number instead of by name, where the name is written out; each table is one string. */
 const texts = {
 	name: "short names of texts",
@@ -180,7 +283,7 @@ const common = {
 	jsxImportSource: "preact",
 	logLevel: "warning",
 	outdir: out,
-	plugins: [lean, texts],
+	plugins: [lean, plain, texts],
 };
 
 /** A second pass saves another twentieth. */
@@ -226,21 +329,17 @@ async function hashed(name, ext, bytes) {
 rmSync(out, { recursive: true, force: true });
 mkdirSync(join(out, "assets"), { recursive: true });
 
-// What the tab and its worker both need is a file of its own, sent once.
+// The tab's script is one file: nothing is asked for after it before there is something to see. What runs
+// in the worker is only in the worker's.
 const app = await build({
 	...common,
 	entryPoints: [join(src, "main.tsx"), join(src, "worker.ts")],
-	splitting: true,
-	chunkNames: "shared",
 	define: { WORKER_URL: '"@WORKER@"' },
 });
 const output = (name) => app.outputFiles.find((f) => f.path === join(out, name)).contents;
-if (app.outputFiles.length !== 4) throw new Error("build.mjs: more than one file is shared");
-const shared = await hashed("shared", "js", await smaller(output("shared.js")));
-const linked = async (name) =>
-	must(await smaller(output(name)), "./shared.js", `./${shared.slice("assets/".length)}`);
-const worker = await hashed("worker", "js", await linked("worker.js"));
-const js = await hashed("app", "js", must(await linked("main.js"), "@WORKER@", `/${worker}`));
+const worker = await hashed("worker", "js", await smaller(output("worker.js")));
+const main = must(await smaller(output("main.js")), "@WORKER@", `/${worker}`);
+const js = await hashed("app", "js", main);
 const css = await hashed("app", "css", output("main.css"));
 const html = readFileSync(join(src, "index.html"), "utf8");
 await write("index.html", Buffer.from(html.replace("@JS@", js).replace("@CSS@", css)));

@@ -94,6 +94,6 @@ effect(() => {
 
 const root = document.getElementById("app");
 if (root) {
-	boot(openLink(WORKER_URL, receive));
+	boot(() => openLink(WORKER_URL, receive));
 	render(<App />, root);
 }

@@ -14,11 +14,14 @@ import {
 import { isCounter, Rate } from "./core/rate";
 import type { Range } from "./core/route";
 import { niceStep } from "./core/timeline";
-import { draw, heard, serverNow, watch } from "./store";
+import { draw, heard, serverNow, status, watch } from "./store";
 
 /** Names that one call of the history takes. */
 const NAMES_A_CALL = 16;
 const NAMES_A_WINDOW = 64;
+/** Should the stream not come, what there is is shown anyway. */
+const LISTEN_MS = 2000;
+const AGAIN_MS = 3000;
 /** The window of recent events is asked for at least this far back. */
 const WINDOW_MS = 16 * 60_000;
 
@@ -49,11 +52,22 @@ export class Source {
 	private readonly sets = new Set<PanelSet>();
 	private readonly abort = new AbortController();
 
-	/** Events come: what is fetched from now on has no hole before them. */
+	/** Events come: what is fetched from now on has no hole before them. Or they do not come, for a while. */
 	readonly heard: Promise<void>;
 
 	constructor(readonly name: string) {
-		this.heard = heard(name);
+		let late = false;
+		this.heard = Promise.race([
+			heard(name).then(() => {
+				if (late) this.resync();
+			}),
+			new Promise<void>((done) => {
+				setTimeout(() => {
+					late = true;
+					done();
+				}, LISTEN_MS);
+			}),
+		]);
 		this.stopWatching = watch(
 			name,
 			(e) => this.event(e),
@@ -100,11 +114,16 @@ export class Source {
 			this.rev.value++;
 		} catch (e) {
 			if (this.abort.signal.aborted) return;
-			// It may come yet.
-			if (e instanceof ApiError && e.status === 404) this.missing.value = true;
+			// It may come yet; one that was there is only unknown to a server that has just started.
+			if (e instanceof ApiError && e.status === 404) this.missing.value = !this.detail.value;
 			else this.error.value = e instanceof Error ? e.message : String(e);
-			setTimeout(() => !this.abort.signal.aborted && this.load(), 3000);
+			this.later(() => this.load());
 		}
+	}
+
+	/** Again, unless it was left meanwhile. */
+	private later(f: () => void): void {
+		setTimeout(() => this.abort.signal.aborted || f(), AGAIN_MS);
 	}
 
 	panels(specs: PanelSpec[], range: Range): PanelSet {
@@ -185,12 +204,17 @@ export class Source {
 				this.waiting.delete(e.shape);
 				for (const x of events) this.event(x);
 			},
-			() => this.waiting.delete(e.shape),
+			() => {
+				// What came meanwhile is in the answer to the next question.
+				this.waiting.delete(e.shape);
+				this.later(() => this.resync());
+			},
 		);
 	}
 
 	/** Something was missed: fetch it. */
-	private resync(): void {
+	resync(): void {
+		if (this.abort.signal.aborted) return;
 		this.load();
 		for (const set of this.sets) set.load();
 	}
@@ -291,7 +315,12 @@ export class PanelSet {
 					why = e instanceof Error ? e.message : String(e);
 				}
 			}
-			for (const p of panels) for (const l of p.lines) l.newest = edge - 1;
+			// Without a window (Redis is away, or the server has just started) the history ends where it ends.
+			for (const p of panels)
+				for (const l of p.lines)
+					l.newest = Number.isFinite(oldest)
+						? edge - 1
+						: (l.t.at(-1) ?? Number.NEGATIVE_INFINITY) + this.step - 1;
 			for (const w of windows)
 				for (const s of w.streams) {
 					const series = s.series.map((x) => seriesInfo(x.name, x.labels, x.kind));
@@ -325,7 +354,11 @@ export class PanelSet {
 			return await Promise.all(calls);
 		} catch (e) {
 			// Redis away, or nothing recent: the database still knows.
-			if (signal.aborted || (e instanceof ApiError && e.status === 401)) throw e;
+			const code = e instanceof ApiError ? e.status : 0;
+			if (signal.aborted || code === 401) throw e;
+			// Too many questions at once, for example.
+			if (code === 503 && status.peek()?.redis.state === "ok")
+				setTimeout(() => signal.aborted || this.load(), AGAIN_MS);
 			return [];
 		}
 	}

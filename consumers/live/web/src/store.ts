@@ -153,8 +153,11 @@ function takeFleet(f: Fleet): void {
 		const points = Object.values(n.spark ?? {})[0]?.length ?? sparkPoints;
 		sparkPoints = points;
 		const before = rows.get(n.source);
-		if (before && before.time > n.seen_ms) {
-			before.describe({ ...n, state: before.state });
+		if (before && (before.time > n.seen_ms || before.bare)) {
+			if (before.time > n.seen_ms) before.describe({ ...n, state: before.state });
+			else before.take(n, columns);
+			if (before.bare) before.remember(n, points, sparkStep, f.spark_end_ms);
+			dirty.add(before);
 			continue;
 		}
 		rows.set(n.source, new LiveRow(n, columns, points, sparkStep, f.spark_end_ms));
@@ -167,9 +170,9 @@ function takeFleet(f: Fleet): void {
 	countAlerts();
 }
 
-export function loadFleet(): Promise<void> {
+export function loadFleet(past = true): Promise<void> {
 	loading ??= api
-		.nodes()
+		.nodes(past)
 		.then((f) => {
 			takeFleet(f);
 			loadError.value = "";
@@ -179,7 +182,7 @@ export function loadFleet(): Promise<void> {
 			loadError.value = e instanceof Error ? e.message : String(e);
 			// The banner is there; rows come when the server is.
 			clearTimeout(reload);
-			reload = setTimeout(loadFleet, 3000);
+			reload = setTimeout(loadFleet, 3000, true);
 		})
 		.finally(() => {
 			loading = null;
@@ -233,6 +236,7 @@ type NodeListener = (e: NodeEvent) => void;
 const listeners = new Map<string, Set<NodeListener>>();
 const resyncs = new Set<() => void>();
 let link: Link | null = null;
+let openLink: () => Link;
 
 export const transport = () => (link?.shared ? "shared" : "single");
 
@@ -241,15 +245,10 @@ function watchAll(): void {
 }
 
 const listening = new Map<string, () => void>();
-/** Should the stream not come, what there is is shown anyway. */
-const LISTEN_MS = 2000;
 
 /** When events of a source begin to come: what is asked for after that has no hole before them. */
 export function heard(source: string): Promise<void> {
-	return new Promise((done) => {
-		listening.set(source, done);
-		setTimeout(done, LISTEN_MS);
-	});
+	return new Promise((done) => listening.set(source, done));
 }
 
 /** Every event of a source, until the returned function is called. `resync`: something was missed. */
@@ -294,7 +293,7 @@ export function receive(m: FeedMessage): void {
 			if (m.resumed) break;
 			// A server that has just started may have answered while it was still reading.
 			clearTimeout(again);
-			again = setTimeout(loadFleet, AGAIN_MS);
+			again = setTimeout(loadFleet, AGAIN_MS, true);
 			break;
 		case "down":
 			connection.value = "down";
@@ -400,11 +399,28 @@ export async function logOut(): Promise<void> {
 	fleetRev.value++;
 }
 
+/** After what is to be drawn now was painted. */
+const painted = () =>
+	new Promise((done) => {
+		// A hidden tab paints nothing, and need not wait.
+		if (document.hidden) done(0);
+		else requestAnimationFrame(() => setTimeout(done));
+	});
+
+const isTable = () => /^\/(devices)?$/.test(location.pathname);
+
 /** Loads everything that needs a session. */
 async function enter(): Promise<void> {
-	link?.start();
+	// First the table, then its pictures. The worker's thread takes its time to begin, and only charts wait for it.
+	const first = rows.size === 0;
+	const answers = Promise.allSettled([api.config(), loadFleet(!first)]);
+	const seen = answers.then(painted);
+	if (first) seen.then(() => loadFleet());
+	if (isTable()) await seen;
+	link ??= openLink();
+	link.start();
 	watchAll();
-	const [c] = await Promise.allSettled([api.config(), loadFleet()]);
+	const [c] = await answers;
 	if (c.status !== "fulfilled") return;
 	config.value = c.value;
 	learnClock(c.value.server_ms, Date.now());
@@ -423,8 +439,10 @@ function refused(e: ApiError): void {
 	if (!e.status) throw e;
 }
 
-export async function boot(l: Link): Promise<void> {
-	link = l;
+/** `open`: makes the tab's end of the stream, once, when it is needed. */
+export async function boot(open: () => Link): Promise<void> {
+	openLink = open;
+	if (!isTable()) link = open();
 	setLoginHandler(askLogin);
 	const wanted = navigator.languages ?? [navigator.language];
 	const language = chooseLanguage(wanted);

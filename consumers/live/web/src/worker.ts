@@ -2,6 +2,8 @@
 /** SharedWorker: one stream for all tabs of a browser. */
 import { Feed, type FeedMessage, type TabMessage } from "./core/feed";
 
+export { Feed };
+
 interface Tab {
 	port: MessagePort;
 	watches: string[];

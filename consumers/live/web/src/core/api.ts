@@ -293,7 +293,8 @@ export const api = {
 	config: () => call<Config>("/api/v1/config"),
 	status: () => call<Status>("/api/v1/status"),
 	pipeline: () => call<Pipeline>("/api/v1/pipeline"),
-	nodes: () => call<Fleet>("/api/v1/nodes?spark=all"),
+	/** `past`: with sparklines and heartbeats, which are most of it. */
+	nodes: (past: boolean) => call<Fleet>(`/api/v1/nodes${past ? "?spark=all" : ""}`),
 	node: (source: string, signal?: AbortSignal) =>
 		call<NodeDetail>(`/api/v1/nodes/${encodeURIComponent(source)}`, signal ? { signal } : {}),
 	at: (source: string, names: readonly string[], time: number) => {

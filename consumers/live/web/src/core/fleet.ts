@@ -128,9 +128,11 @@ export class Row {
 	memory = Number.NaN;
 	main = "";
 	firing = 0;
-	readonly values: Record<Column, number>;
-	readonly sparks: Record<Column, Spark>;
-	beats: Beats;
+	readonly values = {} as Record<Column, number>;
+	readonly sparks = {} as Record<Column, Spark>;
+	beats!: Beats;
+	/** What was before is not known yet. */
+	bare = true;
 
 	constructor(
 		node: ApiNode,
@@ -141,18 +143,23 @@ export class Row {
 	) {
 		this.source = node.source;
 		this.kind = node.kind;
-		const values = {} as Record<Column, number>;
-		const sparks = {} as Record<Column, Spark>;
-		for (const c of COLUMNS) {
-			values[c] = num(node.values[columns.indexOf(c)] ?? null);
-			sparks[c] = new Spark(points, step, sparkEnd, node.spark?.[c] ?? []);
-		}
-		this.values = values;
-		this.sparks = sparks;
-		this.beats = new Beats(points, step, sparkEnd, node.beat ?? "");
+		this.remember(node, points, step, sparkEnd);
+		this.take(node, columns);
+	}
+
+	/** The state of now. */
+	take(node: ApiNode, columns: readonly string[]): void {
+		for (const c of COLUMNS) this.values[c] = num(node.values[columns.indexOf(c)] ?? null);
 		this.describe(node);
 		this.time = node.seen_ms;
 		this.seq = node.seq;
+	}
+
+	/** Takes over what the last minutes were, if the answer says it. */
+	remember(node: ApiNode, points: number, step: number, end: number): void {
+		this.bare = !node.spark;
+		for (const c of COLUMNS) this.sparks[c] = new Spark(points, step, end, node.spark?.[c] ?? []);
+		this.beats = new Beats(points, step, end, node.beat ?? "");
 	}
 
 	describe(node: Partial<ApiNode>): void {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /** A tab's end of the stream: through the SharedWorker, or a stream of its own. */
-import { Feed, type FeedMessage, type TabMessage } from "./feed";
+import type { Feed, FeedMessage, TabMessage } from "./feed";
 
 export interface Link {
 	readonly shared: boolean;
@@ -11,6 +11,7 @@ export interface Link {
 /** A hidden tab gives its own stream back after this long; it resumes when it is seen again. */
 const HIDDEN_MS = 20_000;
 const ALIVE_MS = 20_000;
+const LOAD_AGAIN_MS = 5_000;
 
 function sharedLink(url: string, receive: (m: FeedMessage) => void, failed: () => void): Link {
 	const worker = new SharedWorker(url, { name: `latido ${url}`, type: "module" });
@@ -41,35 +42,53 @@ function sharedLink(url: string, receive: (m: FeedMessage) => void, failed: () =
 	};
 }
 
-function ownLink(receive: (m: FeedMessage) => void): Link {
-	const feed = new Feed(receive);
+/** The worker's script is a module like any other: here its feed runs in the tab. */
+function ownLink(url: string, receive: (m: FeedMessage) => void): Link {
+	let feed: Feed | undefined;
 	let started = false;
+	let watched: string[] = [];
 	let timer: ReturnType<typeof setTimeout> | undefined;
+	const go = () => {
+		feed?.watch(new Set(watched));
+		if (started) feed?.start();
+	};
+	const load = () =>
+		import(url).then(
+			(worker: typeof import("../worker")) => {
+				feed = new worker.Feed(receive);
+				go();
+			},
+			() => setTimeout(load, LOAD_AGAIN_MS),
+		);
+	load();
 	document.addEventListener("visibilitychange", () => {
 		clearTimeout(timer);
-		if (document.hidden) timer = setTimeout(() => feed.stop(), HIDDEN_MS);
-		else if (started) feed.start();
+		if (document.hidden) timer = setTimeout(() => feed?.stop(), HIDDEN_MS);
+		else go();
 	});
 	return {
 		shared: false,
 		start() {
 			started = true;
-			feed.start();
+			go();
 		},
-		watch: (sources) => feed.watch(new Set(sources)),
+		watch(sources) {
+			watched = sources;
+			go();
+		},
 	};
 }
 
 /** `url`: of the worker's script. */
 export function openLink(url: string, receive: (m: FeedMessage) => void): Link {
-	if (typeof SharedWorker === "undefined") return ownLink(receive);
+	if (typeof SharedWorker === "undefined") return ownLink(url, receive);
 	let own: Link | null = null;
 	let started = false;
 	let watched: string[] = [];
 	const shared = sharedLink(url, receive, () => {
 		// The script could not be loaded (blocked, or of a version that is gone).
 		if (own) return;
-		own = ownLink(receive);
+		own = ownLink(url, receive);
 		own.watch(watched);
 		if (started) own.start();
 	});

@@ -14,6 +14,7 @@ import { BeatBar, SparkLine } from "./spark";
 const ROW_HEIGHT = 48;
 const CARD_HEIGHT = 132;
 const OVERSCAN = 6;
+const SPARE = 2;
 const HOLD_MS = 4000;
 const PHONE = "(max-width: 760px)";
 
@@ -187,16 +188,25 @@ function RowView({ row, index, group }: { row: LiveRow; index: number; group: st
 /** Which items are in sight. */
 function useSight(count: number) {
 	const body = useRef<HTMLTableSectionElement>(null);
-	const range = useSignal({ from: 0, to: 40 });
-	const height = useSignal(ROW_HEIGHT);
+	const rowHeight = () => (matchMedia(PHONE).matches ? CARD_HEIGHT : ROW_HEIGHT);
+	const height = useSignal(0);
+	height.value ||= rowHeight();
+	// What can be in sight before one has scrolled, and a few: measuring finds nothing to add.
+	const range = useSignal({ from: 0, to: Math.ceil(innerHeight / height.value) + SPARE });
 	useLayoutEffect(() => {
-		const phone = matchMedia(PHONE);
 		const look = () => {
-			height.value = phone.matches ? CARD_HEIGHT : ROW_HEIGHT;
+			height.value = rowHeight();
 			const top = body.current?.getBoundingClientRect().top ?? 0;
-			const from = Math.max(0, Math.floor(-top / height.value) - OVERSCAN);
-			const to = Math.ceil((innerHeight - top) / height.value) + OVERSCAN;
-			if (from !== range.value.from || to !== range.value.to) range.value = { from, to };
+			const first = Math.floor(-top / height.value);
+			const last = Math.ceil((innerHeight - top) / height.value);
+			const { from, to } = range.value;
+			// Rows are added when few are left, several at a time.
+			if (
+				from > Math.max(0, first - SPARE) ||
+				to < last + SPARE ||
+				to - from > last - first + 4 * OVERSCAN
+			)
+				range.value = { from: Math.max(0, first - OVERSCAN), to: last + OVERSCAN };
 		};
 		look();
 		addEventListener("scroll", look, { passive: true });

@@ -21,18 +21,41 @@ interface SparkProps {
 
 const HEIGHT = 24;
 
-function prepare(canvas: HTMLCanvasElement): CanvasRenderingContext2D | null {
+type Draw = (ctx: CanvasRenderingContext2D, w: number, h: number) => void;
+
+const waiting = new Map<HTMLCanvasElement, Draw>();
+
+/** All that is drawn in one go is measured first: one layout then serves hundreds of canvases. */
+function drawAll(): void {
+	const sized = [...waiting].map(
+		([canvas, draw]) => [canvas, draw, canvas.clientWidth, canvas.clientHeight] as const,
+	);
+	waiting.clear();
 	const ratio = devicePixelRatio || 1;
-	const w = Math.round(canvas.clientWidth * ratio);
-	const h = Math.round(canvas.clientHeight * ratio);
-	if (canvas.width !== w || canvas.height !== h) {
-		canvas.width = w;
-		canvas.height = h;
+	for (const [canvas, draw, w, h] of sized) {
+		const ctx = canvas.getContext("2d");
+		if (!ctx) continue;
+		const width = Math.round(w * ratio);
+		const height = Math.round(h * ratio);
+		if (canvas.width !== width || canvas.height !== height) {
+			canvas.width = width;
+			canvas.height = height;
+		}
+		ctx.setTransform(ratio, 0, 0, ratio, 0, 0);
+		ctx.clearRect(0, 0, w, h);
+		draw(ctx, w, h);
 	}
-	const ctx = canvas.getContext("2d");
-	ctx?.setTransform(ratio, 0, 0, ratio, 0, 0);
-	ctx?.clearRect(0, 0, canvas.clientWidth, canvas.clientHeight);
-	return ctx;
+}
+
+/** A canvas that is drawn anew when one of `inputs` is another. */
+function useDrawing(draw: Draw, inputs: unknown[]) {
+	const ref = useRef<HTMLCanvasElement>(null);
+	useEffect(() => {
+		if (!ref.current) return;
+		if (waiting.size === 0) queueMicrotask(drawAll);
+		waiting.set(ref.current, draw);
+	}, inputs);
+	return ref;
 }
 
 function drawLine(
@@ -74,24 +97,18 @@ function drawLine(
 }
 
 export function SparkLine(p: SparkProps) {
-	const ref = useRef<HTMLCanvasElement>(null);
 	const { lines } = colours.value;
-	useEffect(() => {
-		const canvas = ref.current;
-		if (!canvas) return;
-		const ctx = prepare(canvas);
-		if (!ctx) return;
+	const draw: Draw = (ctx, w, h) => {
 		let top = p.max ?? 0;
 		if (!top) {
 			for (const v of [p.values, p.second ?? []])
 				for (let i = 0; i < v.length; i++) if ((v[i] as number) > top) top = v[i] as number;
 			top = top * 1.1 || 1;
 		}
-		const w = canvas.clientWidth;
-		const h = canvas.clientHeight;
 		drawLine(ctx, p.values, top, w, h, lines[p.colour - 1] ?? "", true);
 		if (p.second) drawLine(ctx, p.second, top, w, h, lines[4] ?? "", false);
-	}, [p.rev, p.values, lines, p.max, p.colour]);
+	};
+	const ref = useDrawing(draw, [p.rev, p.values, lines, p.max, p.colour]);
 	return <canvas ref={ref} class="spark" height={HEIGHT} aria-hidden="true" />;
 }
 
@@ -100,15 +117,10 @@ export function BeatBar({ row }: { row: LiveRow }) {
 	row.rev.value;
 	row.beats.advance(now.peek(), row.interval);
 	const text = outages(row.beats.text());
-	const ref = useRef<HTMLCanvasElement>(null);
 	const scheme = colours.value;
-	useEffect(() => {
-		const canvas = ref.current;
-		const ctx = canvas && prepare(canvas);
-		if (!ctx) return;
+	const draw: Draw = (ctx, w, h) => {
 		const n = text.length;
-		const dx = canvas.clientWidth / n;
-		const h = canvas.clientHeight;
+		const dx = w / n;
 		for (let i = 0; i < n; i++) {
 			const s = text[i];
 			const [top, height, colour] =
@@ -122,7 +134,8 @@ export function BeatBar({ row }: { row: LiveRow }) {
 			ctx.fillStyle = s === "-" ? alpha(colour, 0.4) : colour;
 			ctx.fillRect(i * dx, top, Math.max(1, dx - 1), height);
 		}
-	}, [text, scheme]);
+	};
+	const ref = useDrawing(draw, [text, scheme]);
 	const count = (c: string) => text.split(c).length - 1;
 	const label = t("beats.label", {
 		min: Math.round((text.length * row.beats.step) / 60_000),
