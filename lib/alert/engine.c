@@ -64,8 +64,11 @@ struct lt_engine *lt_engine_new(const struct lt_config *conf, struct lt_engine_i
 	e->pool = lt_label_pool_new();
 	e->store = lt_as_new(e->pool, &limits, &info->store);
 	e->sources = lt_sources_new(e->store, &sources, &info->sources);
-	e->sink = (struct lt_rules_sink){
-		.ctx = e, .append = engine_append, .event = engine_event, .send = engine_send};
+	e->sink = (struct lt_rules_sink){.ctx = e,
+		.append = engine_append,
+		.event = engine_event,
+		.send = engine_send,
+		.changed = engine_changed};
 	e->offset_ns = lt_wall_ns() - lt_mono_ns();
 	e->paused = true;
 	engine_copy_conf(e, c);

@@ -139,6 +139,7 @@ void engine_limits(const struct lt_alert_conf *c, struct lt_as_limits *limits);
 bool engine_append(void *ctx, const struct lt_labels *labels, int64_t t_ms, double v);
 void engine_event(void *ctx, const struct lt_alert *a, enum lt_alert_event ev, int64_t t_ms);
 void engine_send(void *ctx, const struct lt_alert *a, int64_t t_ms);
+void engine_changed(void *ctx, const struct lt_alert *a);
 void engine_copy_conf(struct lt_engine *e, const struct lt_alert_conf *c);
 void engine_free_conf(struct lt_engine *e);
 /** engine_load() - the rules of rules_conf, in place of none. */

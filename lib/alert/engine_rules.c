@@ -79,6 +79,14 @@ void engine_send(void *ctx, const struct lt_alert *a, int64_t t_ms)
 		lt_outputs_send(e->outputs, e->rules, a);
 }
 
+void engine_changed(void *ctx, const struct lt_alert *a)
+{
+	struct lt_engine *e = ctx;
+
+	if (e->role == LT_ROLE_LEAD && !is_firing(lt_rules_twin(e->rules, a)))
+		lt_outputs_refresh(e->outputs, e->rules, a);
+}
+
 /* ---- configuration ---- */
 
 static void free_rules_conf(struct engine_rules_conf *c)

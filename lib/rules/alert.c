@@ -162,6 +162,16 @@ static void take(struct lt_rules *r, struct rule *rule, struct incoming *in, siz
 	in->known->old_text = false;
 }
 
+/* Since when its expression has found nothing; 0: it does. */
+static void keep_since(struct alert *a, int64_t t_ms, const struct lt_rules_sink *sink)
+{
+	if (a->pub.keep_since_ms == t_ms)
+		return;
+	a->pub.keep_since_ms = t_ms;
+	if (sink && sink->changed && a->pub.state == LT_ALERT_FIRING)
+		sink->changed(sink->ctx, &a->pub);
+}
+
 /* An alert that the expression does not give now. Return: is it held on? */
 static bool absent(struct lt_rules *r, struct rule *rule, struct alert *a, int64_t t_ms,
 	const struct lt_rules_sink *sink)
@@ -172,7 +182,7 @@ static bool absent(struct lt_rules *r, struct rule *rule, struct alert *a, int64
 		return true;
 	if (a->pub.state == LT_ALERT_FIRING && rule->pub.keep_firing_ms > 0) {
 		if (!a->pub.keep_since_ms)
-			a->pub.keep_since_ms = t_ms;
+			keep_since(a, t_ms, sink);
 		keep = keeps_firing(rule, a, t_ms);
 	}
 	if (keep)
@@ -328,7 +338,7 @@ int alert_eval(struct lt_rules *r, struct rule *rule, int64_t t_ms, int64_t inte
 			if (!absent(r, rule, a, t_ms, sink))
 				continue;
 		} else {
-			a->pub.keep_since_ms = 0;
+			keep_since(a, 0, sink);
 			a->grace_until_ms = 0;
 		}
 		advance(rule, a, is_new, t_ms, sink);

@@ -20,6 +20,7 @@ struct fixture {
 	struct lt_rules *rules;
 	struct lt_buf log; /* what came out, in order */
 	struct lt_rules_sink sink;
+	size_t changed;
 };
 
 static bool on_append(void *ctx, const struct lt_labels *l, int64_t t_ms, double v)
@@ -53,6 +54,14 @@ static void on_send(void *ctx, const struct lt_alert *a, int64_t t_ms)
 		assert_int_equal(a->valid_until_ms, t_ms + 240 * S);
 }
 
+static void on_changed(void *ctx, const struct lt_alert *a)
+{
+	struct fixture *f = ctx;
+
+	assert_int_equal(a->state, LT_ALERT_FIRING);
+	f->changed++;
+}
+
 static struct lt_rules *load(struct fixture *f, const char *text)
 {
 	static const struct lt_label_text ext = {"zone", "eu", 4, 2};
@@ -75,7 +84,7 @@ static int setup(void **state)
 
 	f->pool = lt_label_pool_new();
 	f->mem = lt_promql_mem_new(f->pool);
-	f->sink = (struct lt_rules_sink){f, on_append, on_event, on_send};
+	f->sink = (struct lt_rules_sink){f, on_append, on_event, on_send, on_changed};
 	*state = f;
 	return 0;
 }
@@ -239,6 +248,42 @@ static void restart(struct fixture *f, const char *rules, int64_t t, int64_t dow
 	lt_buf_fini(&saved);
 }
 
+/* Neither is the time begun anew for which an alert is kept, nor is it resolved or told again. */
+static void kept_over_a_restart(void **state)
+{
+	struct fixture *f = *state;
+	const char *rules = RULE("A", ", keep_firing_for: 50s");
+
+	f->rules = load(f, rules);
+	put(f, "x", "1", 0, 9);
+	eval(f, 0);
+	put(f, "x", "1", 10, 0);
+	eval(f, 10);
+	lt_buf_reset(&f->log);
+	f->changed = 0;
+	restart(f, rules, 30, 20, 5);
+	eval(f, 30);
+	eval(f, 59);
+	expect(f, "");
+	assert_int_equal(f->changed, 0); /* it was known since when */
+	eval(f, 60);
+	expect(f, "resolved A 1 +60\nsend A 1 ended +60\n"
+		  "stale ALERTS{alertname=\"A\", alertstate=\"firing\", i=\"1\"}\n"
+		  "stale ALERTS_FOR_STATE{alertname=\"A\", i=\"1\"}\n");
+	/* Whoever keeps the states hears of each beginning and end. */
+	put(f, "x", "1", 80, 9);
+	eval(f, 80);
+	assert_int_equal(f->changed, 0);
+	put(f, "x", "1", 90, 0);
+	eval(f, 90);
+	eval(f, 100);
+	assert_int_equal(f->changed, 1);
+	put(f, "x", "1", 110, 9);
+	eval(f, 110);
+	eval(f, 120);
+	assert_int_equal(f->changed, 2);
+}
+
 /* Who takes over drops what it found by itself and goes on with what was told. */
 static void forgotten(void **state)
 {
@@ -393,6 +438,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(life, setup, teardown),
 		cmocka_unit_test_setup_teardown(resolved_is_kept, setup, teardown),
 		cmocka_unit_test_setup_teardown(keeps_firing, setup, teardown),
+		cmocka_unit_test_setup_teardown(kept_over_a_restart, setup, teardown),
 		cmocka_unit_test_setup_teardown(reload, setup, teardown),
 		cmocka_unit_test_setup_teardown(held, setup, teardown),
 		cmocka_unit_test_setup_teardown(forgotten, setup, teardown),

@@ -194,6 +194,8 @@ struct lt_rules_sink {
 	void (*event)(void *ctx, const struct lt_alert *a, enum lt_alert_event e, int64_t t_ms);
 	/** @send: to be sent to Alertmanager now: new, due again, or resolved */
 	void (*send)(void *ctx, const struct lt_alert *a, int64_t t_ms);
+	/** @changed: what lt_rules_restore() needs of it changed without a step; may be NULL */
+	void (*changed)(void *ctx, const struct lt_alert *a);
 };
 
 /**
