@@ -19,7 +19,7 @@ import yaml
 import servers
 from conftest import BIN, ROOT
 
-TOOL = os.path.join(os.path.dirname(BIN), "tools", "rules_tool")
+OURS = os.path.join(BIN, "latido-alert")
 SEED = int(os.environ.get("RULES_SEED") or 868337913)  # the same cases each time: a failure is a change of ours
 COUNT = int(os.environ.get("RULES_COUNT") or 400)
 pytestmark = pytest.mark.once
@@ -37,7 +37,7 @@ def promtool(*args, cwd=None):
 
 def both_test(folder, *files):
     """(verdict, text) of promtool and of ours for test files."""
-    theirs, ours = promtool("test", "rules", *files, cwd=folder), run(TOOL, "test", *files, cwd=folder)
+    theirs, ours = promtool("test", "rules", *files, cwd=folder), run(OURS, "--test-rules", *files, cwd=folder)
     assert ours[0] in (0, 1), ours[1]
     return (theirs[0] == 0, theirs[1]), (ours[0] == 0, ours[1])
 
@@ -71,7 +71,7 @@ CHECKS = sorted(p for p in glob.glob(os.path.join(ROOT, "tests", "data", "rules"
 def test_check(path):
     """Files named bad_* are refused by both, all others are taken by both."""
     name = os.path.basename(path)
-    theirs, ours = promtool("check", "rules", path), run(TOOL, "check", path)
+    theirs, ours = promtool("check", "rules", path), run(OURS, "--check-rules", path)
     assert (theirs[0] == 0) == (not name.startswith("bad_")), theirs[1]
     assert (ours[0] == 0) == (theirs[0] == 0), ours[1]
 
@@ -84,7 +84,7 @@ def test_shipped_rules(tmp_path):
     assert {os.path.basename(t).replace("_test", "") for t in tests} == {os.path.basename(r) for r in rules}
     code, text = promtool("check", "rules", "--lint-fatal", *rules)
     assert code == 0, text
-    code, text = run(TOOL, "check", *rules)
+    code, text = run(OURS, "--check-rules", *rules)
     assert code == 0 and "warning" not in text, text
     theirs, ours = both_test(folder, *tests)
     assert theirs[0], theirs[1]
@@ -154,7 +154,7 @@ def test_positions(tmp_path):
             expr: up{a="b"}
               + on() {
         """)
-    code, text = run(TOOL, "check", "a.yml", "b.yml", "missing.yml", "none*.yml", cwd=tmp_path)
+    code, text = run(OURS, "--check-rules", "a.yml", "b.yml", "missing.yml", "none*.yml", cwd=tmp_path)
     assert code == 1
     lines = [line for line in text.splitlines() if re.match(r"[ab]\.yml:|missing|error|warning", line)]
     places = [re.match(r"(\S+?): (?:error|warning):", line)[1] for line in lines if not line.startswith("warning")]
@@ -206,7 +206,7 @@ def check_templates(folder, templates, series, external=None):
     write(folder, "second.yml", test)
     code, text = promtool("test", "rules", "second.yml", cwd=folder)
     assert code == 0, text  # what was read from its output is what it gives
-    code, text = run(TOOL, "test", "second.yml", cwd=folder)
+    code, text = run(OURS, "--test-rules", "second.yml", cwd=folder)
     if code:
         numbers = {int(n) for n in re.findall(r"annotation t(\d+):", text)}
         shown = "\n".join(f"t{n}: {templates[n]!r}" for n in sorted(numbers)[:20])
@@ -362,7 +362,7 @@ def test_bad_templates(tmp_path, text):
     """What Go's parser refuses is refused here, at load, with its place."""
     path = write(tmp_path, "r.yml", {"groups": [{"name": "g", "rules": [
         {"alert": "A", "expr": "up", "annotations": {"a": text}}]}]})
-    theirs, ours = promtool("check", "rules", path), run(TOOL, "check", path)
+    theirs, ours = promtool("check", "rules", path), run(OURS, "--check-rules", path)
     assert theirs[0] != 0, theirs[1]
     assert ours[0] == 1 and re.search(r'r\.yml:\d+:\d+: error: group "g", rule 1, "A": annotation "a": ', ours[1]), ours[1]
 
@@ -377,7 +377,7 @@ def test_refused_templates(tmp_path, text, why):
     """What Prometheus knows and this does not is named at load."""
     path = write(tmp_path, "r.yml", {"groups": [{"name": "g", "rules": [
         {"alert": "A", "expr": "up", "annotations": {"a": text}}]}]})
-    code, out = run(TOOL, "check", path)
+    code, out = run(OURS, "--check-rules", path)
     assert code == 1 and why in out, out
 
 
@@ -392,7 +392,7 @@ def test_template_bombs(tmp_path):
     write(tmp_path, "t.yml", {"rule_files": ["rules.yml"], "tests": [{
         "interval": "1m", "input_series": [{"series": f'y{{k="{i}"}}', "values": "1"} for i in range(10)] + [{"series": "x", "values": "1"}],
         "alert_rule_test": [{"eval_time": "0m", "alertname": "A", "exp_alerts": []}]}]})
-    code, text = run(TOOL, "test", "t.yml", cwd=tmp_path)
+    code, text = run(OURS, "--test-rules", "t.yml", cwd=tmp_path)
     assert code == 1
     assert "more than 262144 bytes of output" in text or "more than 1000000 steps" in text, text[:2000]
     assert "too many steps for one text" in text, text[-2000:]
