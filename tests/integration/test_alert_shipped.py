@@ -234,9 +234,16 @@ def alerts_of(manager):
     return {(a["labels"]["alertname"], a["labels"].get("instance")) for a in json.loads(body)}
 
 
-def whole_machine():
-    """Whether busy loops of ours can load what /proc/stat counts."""
-    return len(os.sched_getaffinity(0)) == os.cpu_count() and os.cpu_count() <= 8
+def not_ours():
+    """Why busy loops of ours cannot load all CPUs that /proc/stat counts; "" where they can."""
+    try:
+        with open("/sys/fs/cgroup/cpu.max", encoding="ascii") as f:
+            quota = f.read().split()[0]
+    except OSError:
+        quota = "max"
+    if len(os.sched_getaffinity(0)) < os.cpu_count():
+        return f"only {len(os.sched_getaffinity(0))} of {os.cpu_count()} CPUs may be used"
+    return "" if quota == "max" else "a quota of CPU time is set"
 
 
 @pytest.mark.threaded
@@ -256,8 +263,8 @@ def test_load_and_a_stopped_agent_reach_the_alertmanager(mosquitto, redis, serve
             site.start()
             agent = start_agent(site)
             start_agent(site, source="node2", procfs=str(tree / "proc"), collectors=["cpu"])
-            if whole_machine():
-                for _ in range(2 * os.cpu_count()):
+            if not not_ours():
+                for _ in range(os.cpu_count() + 2):
                     load.append(subprocess.Popen(["sh", "-c", "while :; do :; done"]))
                     servers.guard_process(load[-1].pid)
                 wait_until(lambda: ("HighCpu", "node1") in alerts_of(manager), SECONDS, "the machine's load is known")
@@ -279,3 +286,5 @@ def test_load_and_a_stopped_agent_reach_the_alertmanager(mosquitto, redis, serve
                 process.wait()
             processor.close()
             site.close()
+    if not_ours():
+        pytest.skip(f"HighCpu by real load was left out, all else was fine: {not_ours()}")
