@@ -466,8 +466,8 @@ static int run(struct cli *cli, int argc, char **argv)
 		{"state", required_argument, NULL, 'S'}, {"severity", required_argument, NULL, 'V'},
 		{"since", required_argument, NULL, 'F'}, {"until", required_argument, NULL, 'U'},
 		{"history", no_argument, NULL, 'H'}, {"hours", required_argument, NULL, 't'},
-		{"number", required_argument, NULL, 'n'}, {"json", no_argument, NULL, 'j'},
-		{"redis", required_argument, NULL, 'R'}, {0}};
+		{"number", required_argument, NULL, 'n'}, {"output", required_argument, NULL, 'o'},
+		{"json", no_argument, NULL, 'j'}, {"redis", required_argument, NULL, 'R'}, {0}};
 	int64_t now_ms = lt_wall_ns() / LT_NS_PER_MS;
 	struct query q = {.source = "",
 		.name = "",
@@ -476,12 +476,13 @@ static int run(struct cli *cli, int argc, char **argv)
 		.from_ms = now_ms - DEFAULT_MS,
 		.to_ms = INT64_MAX / LT_NS_PER_MS, /* also of a database whose clock is ahead */
 		.limit = DEFAULT_LIMIT};
+	enum cli_output format = CLI_TABLE;
 	bool range = false;
 	double hours;
 	int c, code = -1;
 
-	while (code < 0 &&
-		(c = getopt_long(argc, argv, CLI_SHORT_OPTIONS "s:a:t:n:j", options, NULL)) != -1) {
+	while (code < 0 && (c = getopt_long(argc, argv, CLI_SHORT_OPTIONS "s:a:t:n:o:j", options,
+				    NULL)) != -1) {
 		switch (c) {
 		case 's':
 			q.source = optarg;
@@ -517,8 +518,12 @@ static int run(struct cli *cli, int argc, char **argv)
 			if (!cli_number(&cli_alerts, "--number", optarg, 1, 1e9, &q.limit))
 				code = LT_EXIT_USAGE;
 			break;
+		case 'o':
+			if (!cli_output(&cli_alerts, optarg, false, &format))
+				code = LT_EXIT_USAGE;
+			break;
 		case 'j':
-			q.json = true;
+			format = CLI_JSON;
 			break;
 		case 'R':
 			cli_override(cli, "redis.url", optarg);
@@ -535,6 +540,7 @@ static int run(struct cli *cli, int argc, char **argv)
 		code = cli_configure(cli);
 	if (code >= 0)
 		return code;
+	q.json = format == CLI_JSON;
 	text_init();
 	return q.history ? print_history(cli, &q) : print_active(cli, &q);
 }
@@ -557,7 +563,8 @@ const struct cli_command cli_alerts = {
 		"7d\n"
 		"      --until TIME     until then\n"
 		"  -n, --number N       the newest N of them (1000)\n"
-		"  -j, --json           a JSON object a line\n"
+		"  -o, --output FORMAT  table (default) or json: an object a line\n"
+		"  -j, --json           the same as -o json\n"
 		"      --redis URL      instead of redis.url\n"
 		"  -c, --config FILE    configuration file; may be repeated, later ones win\n"
 		"  -h, --help           print this and exit",

@@ -71,6 +71,21 @@ bool cli_number(const struct cli_command *cmd, const char *option, const char *t
 	return true;
 }
 
+bool cli_output(const struct cli_command *cmd, const char *text, bool csv, enum cli_output *out)
+{
+	static const char *const names[] = {"table", "json", "csv"};
+
+	for (size_t i = 0; i < (csv ? 3 : 2); i++) {
+		if (strcmp(text, names[i]) == 0) {
+			*out = (enum cli_output)i;
+			return true;
+		}
+	}
+	cli_usage(
+		cmd, "--output: %s, not '%s'", csv ? "table, json or csv" : "table or json", text);
+	return false;
+}
+
 int cli_configure(struct cli *cli)
 {
 	struct lt_buf errors = {0};

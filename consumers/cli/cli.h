@@ -69,6 +69,10 @@ int cli_usage(const struct cli_command *cmd, const char *fmt, ...) LT_PRINTF(2, 
 /** cli_number() - a decimal number within bounds. Return: false after cli_usage(). */
 bool cli_number(const struct cli_command *cmd, const char *option, const char *text, double min,
 	double max, double *out);
+/** enum cli_output - how a list is printed: -o FORMAT of every command that has lists, -j for json */
+enum cli_output { CLI_TABLE = 0, CLI_JSON, CLI_CSV };
+/** cli_output() - read such a FORMAT; @csv: it has that, too. Return: false after cli_usage(). */
+bool cli_output(const struct cli_command *cmd, const char *text, bool csv, enum cli_output *out);
 /** cli_configure() - load the configuration. Return: -1 to go on; else an exit code. */
 int cli_configure(struct cli *cli);
 

@@ -80,13 +80,14 @@ static int run(struct cli *cli, int argc, char **argv)
 {
 	static const struct option options[] = {CLI_LONG_OPTIONS,
 		{"source", required_argument, NULL, 's'}, {"open", no_argument, NULL, 'O'},
-		{"json", no_argument, NULL, 'j'}, {0}};
+		{"output", required_argument, NULL, 'o'}, {"json", no_argument, NULL, 'j'}, {0}};
 	const char *source = "";
-	bool open = false, json = false;
+	enum cli_output format = CLI_TABLE;
+	bool open = false;
 	int c, code = -1;
 
 	while (code < 0 &&
-		(c = getopt_long(argc, argv, CLI_SHORT_OPTIONS "s:", options, NULL)) != -1) {
+		(c = getopt_long(argc, argv, CLI_SHORT_OPTIONS "s:o:j", options, NULL)) != -1) {
 		switch (c) {
 		case 's':
 			source = optarg;
@@ -96,8 +97,12 @@ static int run(struct cli *cli, int argc, char **argv)
 		case 'O':
 			open = true;
 			break;
+		case 'o':
+			if (!cli_output(&cli_gaps, optarg, false, &format))
+				code = LT_EXIT_USAGE;
+			break;
 		case 'j':
-			json = true;
+			format = CLI_JSON;
 			break;
 		default:
 			code = cli_option(cli, &cli_gaps, c);
@@ -107,7 +112,7 @@ static int run(struct cli *cli, int argc, char **argv)
 		code = cli_no_more(&cli_gaps, argc, argv);
 	if (code < 0)
 		code = cli_configure(cli);
-	return code >= 0 ? code : print(cli, source, open, json);
+	return code >= 0 ? code : print(cli, source, open, format == CLI_JSON);
 }
 
 const struct cli_command cli_gaps = {
@@ -118,7 +123,8 @@ const struct cli_command cli_gaps = {
 		"any more.\n\n"
 		"  -s, --source NAME    of one source only\n"
 		"      --open           also holes that may still be filled\n"
-		"      --json           a JSON object a line\n"
+		"  -o, --output FORMAT  table (default) or json: an object a line\n"
+		"  -j, --json           the same as -o json\n"
 		"  -c, --config FILE    configuration file; may be repeated, later ones win\n"
 		"  -h, --help           print this and exit",
 	.run = run,

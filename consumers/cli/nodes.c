@@ -10,8 +10,6 @@
 #include "text.h"
 #include "view.h"
 
-enum format { FORMAT_TABLE = 0, FORMAT_JSON, FORMAT_CSV };
-
 static const struct {
 	const char *name;
 	size_t offset;
@@ -120,7 +118,7 @@ static void put_csv(const struct fleet_table *t, struct lt_buf *out)
 	}
 }
 
-static int print_nodes(struct cli *cli, enum format format, enum view_column sort, bool reverse)
+static int print_nodes(struct cli *cli, enum cli_output format, enum view_column sort, bool reverse)
 {
 	struct fleet_table t;
 	struct lt_buf out = {0};
@@ -134,9 +132,9 @@ static int print_nodes(struct cli *cli, enum format format, enum view_column sor
 	}
 	if (fleet_refresh(f, &t, &err) == LT_OK) {
 		view_sort(t.rows, t.n, sort, reverse);
-		if (format == FORMAT_JSON)
+		if (format == CLI_JSON)
 			put_json(&t, &out);
-		else if (format == FORMAT_CSV)
+		else if (format == CLI_CSV)
 			put_csv(&t, &out);
 		else
 			put_table(&t, sort, reverse, &out);
@@ -155,25 +153,22 @@ static int run(struct cli *cli, int argc, char **argv)
 {
 	static const struct option options[] = {CLI_LONG_OPTIONS,
 		{"output", required_argument, NULL, 'o'}, {"sort", required_argument, NULL, 's'},
-		{"reverse", no_argument, NULL, 'r'}, {"redis", required_argument, NULL, 'R'}, {0}};
+		{"json", no_argument, NULL, 'j'}, {"reverse", no_argument, NULL, 'r'},
+		{"redis", required_argument, NULL, 'R'}, {0}};
 	enum view_column sort = VIEW_SOURCE;
-	enum format format = FORMAT_TABLE;
+	enum cli_output format = CLI_TABLE;
 	bool reverse = false;
 	int c, code = -1;
 
 	while (code < 0 &&
-		(c = getopt_long(argc, argv, CLI_SHORT_OPTIONS "o:s:r", options, NULL)) != -1) {
+		(c = getopt_long(argc, argv, CLI_SHORT_OPTIONS "o:js:r", options, NULL)) != -1) {
 		switch (c) {
 		case 'o':
-			if (!strcmp(optarg, "table"))
-				format = FORMAT_TABLE;
-			else if (!strcmp(optarg, "json"))
-				format = FORMAT_JSON;
-			else if (!strcmp(optarg, "csv"))
-				format = FORMAT_CSV;
-			else
-				code = cli_usage(&cli_nodes,
-					"--output: table, json or csv, not '%s'", optarg);
+			if (!cli_output(&cli_nodes, optarg, true, &format))
+				code = LT_EXIT_USAGE;
+			break;
+		case 'j':
+			format = CLI_JSON;
 			break;
 		case 's':
 			sort = view_column_of(optarg);
@@ -206,6 +201,7 @@ const struct cli_command cli_nodes = {
 	.help = "nodes [OPTION]...\n"
 		"List all nodes and devices with their newest values, once, from Redis.\n\n"
 		"  -o, --output FORMAT  table (default), json or csv\n"
+		"  -j, --json           the same as -o json\n"
 		"  -s, --sort COLUMN    source (default), state, cpu, memory, disk, receive, "
 		"transmit,\n"
 		"                       load or age\n"

@@ -387,22 +387,28 @@ static int run(struct cli *cli, int argc, char **argv)
 {
 	static const struct option options[] = {CLI_LONG_OPTIONS,
 		{"source", required_argument, NULL, 's'}, {"metric", required_argument, NULL, 'm'},
-		{"json", no_argument, NULL, 'j'}, {"pretty", no_argument, NULL, 'p'},
-		{"count", required_argument, NULL, 'n'}, {"wait", required_argument, NULL, 'W'},
-		{"group", required_argument, NULL, 'g'}, {"quiet", no_argument, NULL, 'q'},
-		{"bus", required_argument, NULL, 'B'}, {0}};
+		{"output", required_argument, NULL, 'o'}, {"json", no_argument, NULL, 'j'},
+		{"pretty", no_argument, NULL, 'p'}, {"count", required_argument, NULL, 'n'},
+		{"wait", required_argument, NULL, 'W'}, {"group", required_argument, NULL, 'g'},
+		{"quiet", no_argument, NULL, 'q'}, {"bus", required_argument, NULL, 'B'}, {0}};
 	struct tap t = {0};
 	double number, timeout_s = 0;
 	int c, code = -1;
 
-	while (code < 0 && (c = getopt_long(argc, argv, CLI_SHORT_OPTIONS "s:m:jpn:W:g:q", options,
-				    NULL)) != -1) {
+	while (code < 0 && (c = getopt_long(argc, argv, CLI_SHORT_OPTIONS "s:m:o:jpn:W:g:q",
+				    options, NULL)) != -1) {
 		switch (c) {
 		case 's':
 			t.source = optarg;
 			break;
 		case 'm':
 			t.metric = optarg;
+			break;
+		case 'o':
+			if (strcmp(optarg, "json") != 0 && strcmp(optarg, "pretty") != 0)
+				code = cli_usage(
+					&cli_tap, "--output: json or pretty, not '%s'", optarg);
+			t.format = *optarg == 'j' ? TAP_JSON : TAP_PRETTY;
 			break;
 		case 'j':
 			t.format = TAP_JSON;
@@ -461,8 +467,8 @@ const struct cli_command cli_tap = {
 		"on a terminal. Notices go to stderr.\n\n"
 		"  -s, --source GLOB    only sources whose name matches\n"
 		"  -m, --metric GLOB    only metrics whose name matches: 'node_cpu_*'\n"
-		"  -j, --json           JSON lines, also on a terminal\n"
-		"  -p, --pretty         the readable form, also into a pipe\n"
+		"  -o, --output FORMAT  json: lines, also on a terminal; pretty: also into a pipe\n"
+		"  -j, --json; -p, --pretty  the same\n"
 		"  -n, --count N        end after N events\n"
 		"  -W, --wait SECONDS   end with code 27 when that time is over\n"
 		"  -g, --group NAME     on Kafka: every event once, from where this group stopped\n"

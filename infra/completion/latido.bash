@@ -5,12 +5,13 @@
 
 _latido_options() {
 	case $1 in
-	tap) echo "--source --metric --json --pretty --count --wait --group --quiet --bus --config --help" ;;
+	tap) echo "--source --metric --output --json --pretty --count --wait --group --quiet --bus --config --help" ;;
 	top) echo "--sort --reverse --filter --delay --batch --number --redis --config --help" ;;
-	nodes) echo "--output --sort --reverse --redis --config --help" ;;
+	nodes) echo "--output --json --sort --reverse --redis --config --help" ;;
 	topics) echo "--partitions --replication --retention-days --bus --config --help" ;;
 	deadletter) echo "--all --consumer --dir --bus --config --help" ;;
-	alerts) echo "--source --alert --severity --state --history --hours --since --until --number --json --redis --config --help" ;;
+	alerts) echo "--source --alert --severity --state --history --hours --since --until --number --output --json --redis --config --help" ;;
+	gaps) echo "--source --open --output --json --config --help" ;;
 	help) ;;
 	*) echo "--config --version --help" ;;
 	esac
@@ -34,7 +35,13 @@ _latido() {
 		mapfile -t COMPREPLY < <(compgen -f -- "$current")
 		return
 		;;
-	-o | --output) words="table json csv" ;;
+	-o | --output)
+		case $command in
+		tap) words="json pretty" ;;
+		nodes) words="table json csv" ;;
+		*) words="table json" ;;
+		esac
+		;;
 	--state) words="firing pending" ;;
 	-s | --sort)
 		[ "$command" = tap ] && return

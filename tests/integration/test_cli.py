@@ -72,6 +72,7 @@ def test_help_and_version():
     (["--nonsense"], "nonsense"), (["tap", "--nonsense"], "latido tap --help"), (["tap", "extra"], "extra"),
     (["tap", "-n", "0"], "--count"), (["tap", "-n", "x"], "--count"), (["tap", "-W", "-1"], "--wait"),
     (["top", "-s", "nonsense"], "nonsense"), (["top", "-d", "0"], "--delay"), (["nodes", "-o", "xml"], "xml"),
+    (["alerts", "-o", "csv"], "table or json"), (["gaps", "-o", "yaml"], "table or json"), (["tap", "-o", "table"], "pretty"),
     (["nodes", "-s", "size"], "size"), (["top", "-f", "x" * 100], "--filter"), (["top", "-n", "nan"], "--number"),
 ])
 def test_wrong_usage(args, said):
@@ -321,7 +322,7 @@ worker2    live    90.0   87.5   90.0   4.8M   2.4M   12.50 AGE
 def test_nodes_json_and_csv(fleet):
     fleet.node("worker1", busy=0.5)
     fleet.send("sensor", event("sensor", 1, [1.0], EPOCH))
-    rows = json.loads(fleet.run("nodes", "-o", "json")[0])
+    rows = json.loads(fleet.run("nodes", "--json")[0])
     assert [r["source"] for r in rows] == ["sensor", "worker1"]
     node = rows[1]
     assert 0 <= node.pop("age_seconds") < 60
@@ -680,9 +681,10 @@ def test_completion():
     assert complete("latido -c /x n") == ["nodes"]
     assert complete("latido help to") == ["top", "topics"]
     assert complete("latido nodes -o ") == ["table", "json", "csv"]
+    assert complete("latido alerts -o ") == ["table", "json"]
     assert complete("latido top --sort me") == ["memory"]
     assert complete("latido topics ") == ["create", "check"]
     assert complete("latido deadletter ") == ["list", "show", "replay"]
-    for command in ("tap", "top", "nodes", "topics", "deadletter"):
+    for command in ("tap", "top", "nodes", "topics", "deadletter", "gaps", "alerts"):
         known = re.findall(r"(?<=\s)--[a-z-]+", latido("help", command)[0])
         assert sorted(complete(f"latido {command} --")) == sorted(set(known))

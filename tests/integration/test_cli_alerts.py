@@ -88,7 +88,7 @@ def test_history(latido):
         ["resolved", "60m", "HighCpu", "web1", "-", "warning"]]
 
     def states(*options):
-        return [json.loads(line)["state"] for line in latido.ok("--history", "--json", *options).splitlines()]
+        return [json.loads(line)["state"] for line in latido.ok("--history", "-o", "json", *options).splitlines()]
 
     assert states("--since", "7d") == ["firing", "pending", "firing", "resolved"]
     assert states("--hours", "100") == states("--since", "7d")
