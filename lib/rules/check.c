@@ -15,12 +15,16 @@ int lt_rules_check(const char *const *globs, size_t n_globs, const struct lt_rul
 	report_flush(&rep);
 	for (size_t i = 0; i < r->n_groups; i++)
 		n_rules += r->groups[i]->pub.n_rules;
-	if (n_errors)
+	if (!n_errors && !r->n_files) { /* a mistyped pattern must not pass */
+		lt_buf_str(out, "FAILED: no rule file\n");
+		n_errors = 1;
+	} else if (n_errors) {
 		lt_buf_printf(out, "FAILED: %zu error%s\n", n_errors, n_errors == 1 ? "" : "s");
-	else
+	} else {
 		lt_buf_printf(out, "SUCCESS: %zu rule%s in %zu group%s of %zu file%s\n", n_rules,
 			n_rules == 1 ? "" : "s", r->n_groups, r->n_groups == 1 ? "" : "s",
 			r->n_files, r->n_files == 1 ? "" : "s");
+	}
 	report_fini(&rep);
 	lt_rules_free(r);
 	lt_label_pool_free(pool);

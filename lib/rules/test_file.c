@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+#include <glob.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -276,6 +277,26 @@ static void resolve(struct reader *r, const char *path, struct test_file *f)
 	}
 }
 
+/* What is not there is said, and nothing else, as by promtool: whatever is tested without it fails. */
+static void drop_missing(struct reader *r, const struct node *root, struct test_file *f)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < f->n_rule_files; i++) {
+		glob_t g = {0};
+		int code = glob(f->rule_files[i], 0, NULL, &g);
+
+		if (code == GLOB_NOMATCH)
+			report_warn(r->rep, &load_get(root, "rule_files")->pos,
+				"no file matches %s", f->rule_files[i]);
+		else
+			f->rule_files[n++] = f->rule_files[i];
+		if (!code)
+			globfree(&g);
+	}
+	f->n_rule_files = n;
+}
+
 static void check_order(struct reader *r, const struct node *root, const struct test_file *f)
 {
 	for (size_t i = 0; i < f->n_order; i++) {
@@ -308,6 +329,7 @@ bool test_file_read(struct report *rep, const char *path, struct test_file *out)
 	load_unknown(rep, root, known);
 	out->rule_files = texts(&r, root, "rule_files", &out->n_rule_files);
 	resolve(&r, path, out);
+	drop_missing(&r, root, out);
 	load_duration(rep, load_get(root, "evaluation_interval"), "evaluation_interval",
 		&out->interval_ms);
 	if (!out->interval_ms)

@@ -61,6 +61,10 @@ def test_verdicts(path):
     theirs, ours = both_test(os.path.dirname(path), name)
     assert theirs[0] == (not name.startswith("fail_")), theirs[1]
     assert ours[0] == theirs[0], ours[1]
+    if name == "missing_test.yml":
+        for missing in ("nowhere.yml", "none_*.yml"):
+            assert f"missing_test.yml:2:13: warning: no file matches {missing}" in ours[1]
+            assert f"no file match pattern {missing}" in theirs[1]
 
 
 CHECKS = sorted(p for p in glob.glob(os.path.join(ROOT, "tests", "data", "rules", "*.yml"))
@@ -167,6 +171,9 @@ def test_positions(tmp_path):
     shown = text.splitlines()
     at = next(i for i, line in enumerate(shown) if line.startswith("a.yml:9:11"))
     assert shown[at + 1].lstrip() == "foo(3)" and shown[at + 2].index("^") == shown[at + 1].index("foo")
+    # a mistyped pattern does not pass
+    code, text = run(OURS, "--check-rules", "none*.yml", cwd=tmp_path)
+    assert code == 1 and "no file matches none*.yml" in text and "FAILED: no rule file" in text
 
 
 # ---- templates ----
