@@ -210,12 +210,14 @@ static void note_seen(struct hub *h, struct hub_source *s, int64_t seen_ms)
 /* The counter of these very events is among the figures of whoever sends them. */
 static bool has_figures(const struct lt_shape *shape)
 {
-	static const char name[] = "latido_consumer_self_events_total";
+	static const char *const names[] = {
+		"latido_consumer_self_events_total", "latido_bridge_self_events_total"};
 
 	for (uint32_t i = 0; i < shape->n_series; i++)
-		if (shape->series[i].name_len == sizeof(name) - 1 &&
-			!memcmp(shape->series[i].name, name, sizeof(name) - 1))
-			return true;
+		for (size_t k = 0; k < LT_ARRAY_LEN(names); k++)
+			if (shape->series[i].name_len == strlen(names[k]) &&
+				!memcmp(shape->series[i].name, names[k], strlen(names[k])))
+				return true;
 	return false;
 }
 

@@ -181,20 +181,36 @@ static double sum_of(const struct hub_stream *st, bool rate, const char *const *
 static const struct {
 	const char *key;
 	bool rate;
-	const char *names[6];
+	const char *names[7];
 } summary[] = {
-	{"messages_per_s", true, {"latido_consumer_messages_total"}},
-	{"events_per_s", true, {"latido_consumer_events_total"}},
-	{"rejected_per_s", true, {"latido_consumer_rejected_total"}},
+	{"messages_per_s", true,
+		{"latido_consumer_messages_total", "latido_bridge_messages_total"}},
+	{"events_per_s", true, {"latido_consumer_events_total", "latido_bridge_delivered_total"}},
+	{"rejected_per_s", true,
+		{"latido_consumer_rejected_total", "latido_bridge_rejected_total"}},
 	{"dropped_per_s", true,
-		{"latido_consumer_deadletters_refused_total", "latido_bus_gap_messages_total",
+		{"latido_consumer_deadletters_refused_total",
+			"latido_bridge_deadletters_refused_total", "latido_bus_gap_messages_total",
 			"latido_spool_dropped_total", "latido_notify_dropped_total",
 			"latido_alert_output_dropped_total"}},
 	{"retries_per_s", true, {"latido_consumer_retries_total"}},
 	{"waiting_events", false,
-		{"latido_consumer_filling_events", "latido_consumer_putting_events"}},
+		{"latido_consumer_filling_events", "latido_consumer_putting_events",
+			"latido_bridge_inflight_messages"}},
 	{"queue_bytes", false, {"latido_bus_held_bytes"}},
 	{"lag_messages", false, {"latido_bus_lag_messages"}},
+	{"lag_seconds", false, {"latido_consumer_lag_seconds", "latido_bridge_lag_seconds"}},
+};
+
+/* What parts say of the MQTT broker; all that are alive say the same, some a little earlier. */
+static const struct {
+	const char *key;
+	bool rate;
+	const char *names[2];
+} of_broker[] = {
+	{"queued_messages", false, {"latido_broker_queued_messages"}},
+	{"dropped_total", false, {"latido_broker_dropped_messages_total"}},
+	{"dropped_per_s", true, {"latido_broker_dropped_messages_total"}},
 };
 
 static void put_part(struct lt_buf *b, const struct hub_source *s, const struct hub_stream *st)
@@ -256,6 +272,27 @@ static void put_parts(struct lt_buf *b, const struct hub *h)
 		put_part(b, list[i], figures_of(list[i]));
 	}
 	free(list);
+}
+
+static void put_broker(struct lt_buf *b, const struct hub *h)
+{
+	for (size_t k = 0; k < LT_ARRAY_LEN(of_broker); k++) {
+		double most = NAN;
+
+		for (size_t i = 0; i < h->n_sources; i++) {
+			const struct hub_source *s = h->sources[i];
+			const struct hub_stream *st = figures_of(s);
+			double v = st && s->seen_ms && s->state != LT_FLEET_STALE
+					   ? sum_of(st, of_broker[k].rate, of_broker[k].names)
+					   : NAN;
+
+			if (!isnan(v) && !(most >= v))
+				most = v;
+		}
+		lt_buf_printf(b, "%s\"%s\":", k ? "," : "{", of_broker[k].key);
+		json_number(b, most);
+	}
+	lt_buf_char(b, '}');
 }
 
 /* ---- the answer ---- */
@@ -329,6 +366,8 @@ static void answer(struct live *l, struct http_req *req)
 	put_figure(&b, "gap_events", f->gaps);
 	lt_buf_str(&b, "},\"sources\":");
 	put_sources(&b, l->hub);
+	lt_buf_str(&b, ",\"broker\":");
+	put_broker(&b, l->hub);
 	lt_buf_str(&b, ",\"parts\":[");
 	put_parts(&b, l->hub);
 	lt_buf_str(&b, "]}\n");

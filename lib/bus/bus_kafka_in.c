@@ -441,10 +441,13 @@ static struct kf_in *make_in(struct kf *k, struct kf_part *p, rd_kafka_message_t
 		.log = p->id.log,
 		.headers = s.n ? headers : NULL,
 		.n_headers = s.n,
-		.arrived_ns = now_ns};
+		.arrived_ns = now_ns,
+		.since_ns = now_ns};
 	/* When it was accepted, not when it is read again; but no clock of others runs ahead. */
 	if (at_ms > 0 && at_ms * LT_NS_PER_MS < now_ns)
 		in->m.arrived_ns = at_ms * LT_NS_PER_MS;
+	if (type == RD_KAFKA_TIMESTAMP_LOG_APPEND_TIME)
+		in->m.since_ns = in->m.arrived_ns;
 	if (m->key)
 		in->m.key = put_text(&at, m->key, m->key_len);
 	if (s.type)

@@ -35,7 +35,7 @@ struct lt_in *lt_in_new(const char *topic, size_t topic_len, const void *data, s
 	in->m.topic = append(&at, topic, topic_len);
 	if (content_type)
 		in->m.content_type = append(&at, content_type, content_type_len);
-	in->m.arrived_ns = lt_wall_ns();
+	in->m.arrived_ns = in->m.since_ns = lt_wall_ns();
 	return in;
 }
 

@@ -30,6 +30,12 @@ static const struct lt_conf_key keys[] = {
 	KEY(STRING, "mqtt.client_id", mqtt.client_id, "", .max = 256,
 		.help = "Name of the session at the broker; two clients with the same one throw "
 			"each other out. Empty: latido-PROGRAM-HOSTNAME."),
+	KEY(BOOL, "mqtt.broker_figures", mqtt.broker_figures, "true",
+		.help = "Whether consumers and the bridge read from Mosquitto how much waits in "
+			"its queues and what it dropped ($SYS/broker/..., by a connection of "
+			"their own), and show it as latido_broker_queued_messages and "
+			"latido_broker_dropped_messages_total. A broker that has no such topics, "
+			"or allows nobody to read them, is asked once."),
 	KEY(STRING, "mqtt.username", mqtt.username, "", .max = 1024,
 		.help = "User at the broker; empty: none."),
 	KEY(STRING, "mqtt.password", mqtt.password, "", .max = 4096, .flags = LT_CONF_SECRET,

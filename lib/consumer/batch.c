@@ -51,10 +51,12 @@ void lt_fill_init(struct lt_fill *f)
 	lt_msgs_init(&f->msgs);
 }
 
-void lt_fill_add(struct lt_fill *f, struct lt_event *first, struct lt_bus_msg *m)
+void lt_fill_add(struct lt_fill *f, struct lt_event *first, struct lt_bus_msg *m, int64_t since_ns)
 {
 	if (!f->oldest_mono_ns)
 		f->oldest_mono_ns = lt_mono_ns();
+	if (!f->since_ns || since_ns < f->since_ns)
+		f->since_ns = since_ns;
 	for (struct lt_event *e = first; e; e = e->next) {
 		if (f->batch.n == f->cap) {
 			f->cap = f->cap ? f->cap * 2 : 256;
@@ -106,6 +108,7 @@ void lt_fill_clear(struct lt_fill *f, struct lt_bus *bus)
 	f->spans.n = f->gaps.n = 0;
 	f->bytes = 0;
 	f->oldest_mono_ns = 0;
+	f->since_ns = 0;
 	lt_arena_reset(&f->arena);
 }
 

@@ -33,14 +33,18 @@ struct lt_fill {
 	size_t bytes;
 	struct lt_spans spans, gaps; /* batch.spans, batch.gaps */
 	int64_t oldest_mono_ns;      /* of the first event or span; 0 when empty */
+	int64_t since_ns;            /* the earliest of lt_fill_add(); 0 when empty */
 };
 
 /** lt_fill_empty() - nothing for the sink in it. */
 bool lt_fill_empty(const struct lt_fill *f);
 
 void lt_fill_init(struct lt_fill *f);
-/** lt_fill_add() - @first and its list come from @m, which now belongs to the batch. */
-void lt_fill_add(struct lt_fill *f, struct lt_event *first, struct lt_bus_msg *m);
+/**
+ * lt_fill_add() - @first and its list come from @m, which now belongs to the batch
+ * @since_ns: since when they wait, wall clock.
+ */
+void lt_fill_add(struct lt_fill *f, struct lt_event *first, struct lt_bus_msg *m, int64_t since_ns);
 /**
  * lt_fill_poison() - take event @i out
  *

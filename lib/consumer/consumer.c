@@ -29,6 +29,16 @@ void consumer_reject(
 	lt_deadletters_add(&c->letters, m, reason, error);
 }
 
+/* Since when @m waits: our own figures have come by the way that we know both ends of. */
+static int64_t waits_since(struct lt_consumer *c, const struct lt_bus_msg *m,
+	const struct lt_origin *origin, const struct lt_event *first)
+{
+	if (!origin->device && !first->seq && first->has_time &&
+		lt_self_is(c->self, origin->source) && lt_lag_came(&c->lag, first->time_ns))
+		return first->time_ns;
+	return m->since_ns;
+}
+
 /* Decodes @m into the batch; @m belongs to the batch, the parking or the dead letters afterwards. */
 void consumer_decode(
 	struct lt_consumer *c, struct lt_bus_msg *m, const struct lt_origin *origin, bool may_park)
@@ -66,7 +76,7 @@ void consumer_decode(
 		lt_bus_done(c->bus, m);
 		return;
 	}
-	lt_fill_add(c->filling, first, m);
+	lt_fill_add(c->filling, first, m, waits_since(c, m, origin, first));
 	if (c->parking.n && may_park)
 		consumer_unpark(c, origin->source, first->shape->hash);
 }
@@ -315,6 +325,7 @@ static void put_done(struct lt_consumer *c, const struct lt_job *job)
 	} else {
 		lt_counter_add(&lt_consumer_figures.batches, 1);
 		lt_hist_add(&lt_consumer_figures.put_seconds, lt_mono_ns() - put_started_ns);
+		lt_lag_done(&c->lag, c->putting->since_ns, lt_wall_ns(), lt_mono_ns());
 		sink_works(c);
 	}
 	lt_fill_clear(c->putting, c->bus);
@@ -424,16 +435,41 @@ static void on_state(void *arg, bool connected, bool resumed, const struct lt_er
 		lt_deadletters_send(&c->letters);
 		if (!resumed)
 			lt_outbox_forgotten(c->outbox);
+		if (!resumed)
+			lt_lag_lost(&c->lag);
 	} else {
 		lt_complain(&c->bus_complaint,
 			err && err->cls == LT_CLS_CONFIG ? LT_ERROR : LT_WARN, "bus_unavailable",
 			LT_S("url", c->opt.conf->bus.url), LT_S("err", err ? err->msg : NULL));
 	}
 	lt_self_connected(c->self, connected);
+	if (connected)
+		lt_broker_start(c->broker);
 	if (c->opt.bus_state)
 		c->opt.bus_state(c->opt.arg, connected, resumed);
 	if (c->draining)
 		pump(c);
+}
+
+static void self_sent(void *arg, int64_t time_ns)
+{
+	lt_lag_sent(&((struct lt_consumer *)arg)->lag, time_ns);
+}
+
+static int64_t earlier(int64_t a, int64_t b)
+{
+	return !a || (b && b < a) ? b : a;
+}
+
+/* For /metrics. */
+static int64_t lag_ns(void *arg)
+{
+	const struct lt_consumer *c = arg;
+	int64_t since = earlier(c->putting ? c->putting->since_ns : 0, c->filling->since_ns);
+
+	if (c->parking.head)
+		since = earlier(since, c->parking.head->msg->since_ns);
+	return lt_lag_ns(&c->lag, since, lt_wall_ns(), lt_mono_ns());
 }
 
 static void inbox_ready(void *arg)
@@ -445,9 +481,10 @@ static void on_writable(void *arg)
 {
 	struct lt_consumer *c = arg;
 
+	lt_self_writable(
+		c->self); /* first: one an interval, and the others may fill all the room */
 	lt_deadletters_send(&c->letters);
 	lt_outbox_flush(c->outbox, false);
-	lt_self_writable(c->self);
 	if (c->opt.writable)
 		c->opt.writable(c->opt.arg);
 	if (c->draining)
@@ -458,6 +495,8 @@ static void on_delivered(void *arg, uint64_t token, int code, const struct lt_er
 {
 	struct lt_consumer *c = arg;
 
+	if (token == LT_SELF_TOKEN && code != LT_OK)
+		lt_lag_lost(&c->lag);
 	lt_deadletters_delivered(&c->letters, token, code, err);
 	pump(c);
 }
@@ -549,8 +588,12 @@ struct lt_consumer *lt_consumer_new(
 	else
 		c->sink->outbox = NULL; /* who published there has the bus's word */
 	lt_outbox_stats(c->outbox);
-	lt_consumer_figures_add(c->shapes);
+	lt_consumer_figures_add(c->shapes, lag_ns, c);
+	lt_lag_init(&c->lag, conf->bus.self_interval_ms,
+		opt->everything || !(lt_bus_caps(c->bus) & LT_BUS_PARTITIONS));
 	c->self = lt_self_new(opt->comp, conf, c->bus, loop, &lt_consumer_figures.self);
+	lt_self_told(c->self, self_sent, c);
+	c->broker = lt_broker_new(bus.comp, &conf->bus, loop);
 	return c;
 fail:
 	lt_consumer_free(c);
@@ -604,6 +647,7 @@ void lt_consumer_free(struct lt_consumer *c)
 	if (c->outbox)
 		lt_outbox_bus(c->outbox, NULL);
 	lt_self_free(c->self);
+	lt_broker_free(c->broker);
 	lt_bus_free(c->bus);
 	if (c->sink)
 		c->sink->ops->fini(c->sink);

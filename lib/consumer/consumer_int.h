@@ -3,6 +3,8 @@
 #define LATIDO_CONSUMER_INT_H
 
 #include "batch.h"
+#include "lag.h"
+#include "latido/broker.h"
 #include "latido/clock.h"
 #include "latido/consumer.h"
 #include "latido/deadletter.h"
@@ -40,7 +42,9 @@ struct lt_consumer {
 	struct lt_spans unplaced; /* assigned, position not known yet */
 	struct lt_spans asked;    /* of the POSITIONS job under way */
 	struct lt_outbox *outbox;
-	struct lt_self *self;   /* NULL = none */
+	struct lt_self *self;     /* NULL = none */
+	struct lt_broker *broker; /* NULL = none */
+	struct lt_lag lag;
 	struct lt_inbox *inbox; /* NULL = none */
 	struct lt_waker inbox_waker;
 

@@ -3,9 +3,19 @@
 
 #include <stddef.h>
 
+#include "latido/clock.h"
+
 struct lt_consumer_figures lt_consumer_figures;
 
 static struct lt_shapes *known_shapes;
+static int64_t (*known_lag_ns)(void *arg);
+static void *known_lag_arg;
+
+static double lag_seconds(void *p)
+{
+	(void)p;
+	return known_shapes ? (double)known_lag_ns(known_lag_arg) / LT_NS_PER_S : 0;
+}
 
 static double shapes_known(void *p)
 {
@@ -73,6 +83,10 @@ static const struct lt_stat stat_table[] = {
 	{"latido_consumer_put_seconds", LT_STAT_HIST, NULL,
 		"From handing a batch to the sink until it is durable.",
 		&lt_consumer_figures.put_seconds, NULL},
+	{"latido_consumer_lag_seconds", LT_STAT_GAUGE_FN, NULL,
+		"How long the oldest that is not finished has waited: in this program, in Kafka, "
+		"and with bus.self_interval in the MQTT broker's queue.",
+		NULL, lag_seconds},
 	{"latido_consumer_shapes", LT_STAT_GAUGE_FN, NULL, "Shapes known.", SHAPES(shapes)},
 	{"latido_consumer_shape_bytes", LT_STAT_GAUGE_FN, NULL, "Memory of the shape table.",
 		SHAPES(bytes)},
@@ -80,9 +94,11 @@ static const struct lt_stat stat_table[] = {
 		"Shapes dropped for want of room.", SHAPES(evictions)},
 };
 
-void lt_consumer_figures_add(struct lt_shapes *shapes)
+void lt_consumer_figures_add(struct lt_shapes *shapes, int64_t (*lag_ns)(void *arg), void *arg)
 {
 	known_shapes = shapes;
+	known_lag_ns = lag_ns;
+	known_lag_arg = arg;
 	lt_stats_add(stat_table, LT_ARRAY_LEN(stat_table));
 }
 

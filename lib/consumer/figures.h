@@ -18,8 +18,11 @@ struct lt_consumer_figures {
 };
 extern struct lt_consumer_figures lt_consumer_figures;
 
-/** lt_consumer_figures_add() - register them, with those of @shapes. */
-void lt_consumer_figures_add(struct lt_shapes *shapes);
+/**
+ * lt_consumer_figures_add() - register them, with those of @shapes
+ * @lag_ns: how far the consumer is behind; called with @arg until lt_consumer_figures_gone().
+ */
+void lt_consumer_figures_add(struct lt_shapes *shapes, int64_t (*lag_ns)(void *arg), void *arg);
 /** lt_consumer_figures_gone() - @shapes is about to be freed. */
 void lt_consumer_figures_gone(const struct lt_shapes *shapes);
 

@@ -20,6 +20,8 @@ struct lt_self {
 	char source[LT_SOURCE_MAX + 1];
 	int64_t interval_ms;
 	struct lt_self_figures *figures;
+	void (*sent)(void *arg, int64_t time_ns);
+	void *sent_arg;
 	bool connected, stopped;
 	bool waiting; /* the bus took nothing; it says when it does */
 };
@@ -57,6 +59,8 @@ static void publish(struct lt_self *s)
 	s->waiting = false;
 	if (rc == LT_OK) {
 		lt_counter_add(&s->figures->events, 1);
+		if (s->sent)
+			s->sent(s->sent_arg, e.time_ns);
 		lt_release(&s->complaint, "self_published", LT_S("source", s->source));
 		return;
 	}
@@ -98,6 +102,19 @@ void lt_self_stop(struct lt_self *s)
 		return;
 	s->stopped = true;
 	lt_timer_stop(&s->timer);
+}
+
+void lt_self_told(struct lt_self *s, void (*sent)(void *arg, int64_t time_ns), void *arg)
+{
+	if (!s)
+		return;
+	s->sent = sent;
+	s->sent_arg = arg;
+}
+
+bool lt_self_is(const struct lt_self *s, const char *source)
+{
+	return s && strcmp(s->source, source) == 0;
 }
 
 static void make_source(char *out, const char *comp)

@@ -8,6 +8,7 @@
 #include "control.h"
 #include "flight.h"
 #include "have.h"
+#include "latido/broker.h"
 #include "latido/bus.h"
 #include "latido/clock.h"
 #include "latido/deadletter.h"
@@ -40,7 +41,8 @@ struct bridge {
 	struct lt_decode_limits limits;
 	struct lt_arena arena;
 	struct lt_flights flights;
-	struct lt_self *self; /* NULL = none */
+	struct lt_self *self;     /* NULL = none */
+	struct lt_broker *broker; /* NULL = none */
 
 	struct lt_timer more, forbidden, drain_limit;
 	struct lt_complaint in_complaint, out_complaint, forbidden_complaint;
@@ -330,6 +332,8 @@ static void on_in_state(void *arg, bool connected, bool resumed, const struct lt
 	struct bridge *b = arg;
 
 	b->in_up = connected;
+	if (connected)
+		lt_broker_start(b->broker);
 	mqtt_state(b, resumed ? "events, resumed" : "events", err);
 }
 
@@ -374,9 +378,10 @@ static void on_out_writable(void *arg)
 {
 	struct bridge *b = arg;
 
+	lt_self_writable(
+		b->self); /* first: what waits would take all the room, and nobody hear of it */
 	lt_deadletters_send(&b->letters);
 	pump(b);
-	lt_self_writable(b->self);
 }
 
 static void on_out_delivered(void *arg, uint64_t token, int code, const struct lt_err *err)
@@ -493,6 +498,7 @@ static int make_buses(struct bridge *b, struct lt_err *err)
 			    : NULL;
 	if (!b->out)
 		return err->code;
+	b->broker = lt_broker_new("bridge", &b->in_conf, &b->ctx->loop);
 	/* To Kafka, where those are who read what comes through a bridge. */
 	b->self = lt_self_new("bridge", b->conf, b->out, &b->ctx->loop, &lt_bridge_stats.self);
 	return LT_OK;
@@ -574,6 +580,7 @@ void lt_bridge_fini(struct lt_ctx *ctx)
 	if (b->letters.bus)
 		lt_deadletters_fini(&b->letters);
 	lt_self_free(b->self);
+	lt_broker_free(b->broker);
 	lt_bus_free(b->out);
 	lt_control_free(b->control);
 	lt_bus_free(b->in);

@@ -14,7 +14,7 @@ test("the pipeline says what each part takes, drops and still holds", async () =
 			return /ok|late/.test(state ?? "") && /^[1-9\d]/.test(rate) && dropped === "0";
 		});
 	}
-	for (const fact of ["redis-ping", "postgres-ping", "store-behind", "server-rate", "dropped"])
+	for (const fact of ["redis-ping", "postgres-ping", "store-behind", "server-rate", "dropped", "broker-queue", "broker-dropped"])
 		await until(fact, async () => /\d/.test(await page.locator(`[data-fact=${fact}]`).textContent()));
 });
 

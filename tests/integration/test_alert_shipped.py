@@ -2,7 +2,8 @@
 """The rules of schemas/alerts on what the programs really publish.
 
 Where waiting would take too long, the shipped files are shortened (shortened()): every `for` and
-`keep_firing_for` is one second, and where it says so every window five. Nothing else is changed.
+`keep_firing_for` is one second, and where it says so every window five, and what of the pipeline's
+own would have to wait for a minute or ten thousand messages is smaller (SMALLER). Nothing else is changed.
 """
 
 import json
@@ -14,6 +15,7 @@ import subprocess
 import threading
 import time
 
+import psycopg2
 import pytest
 import yaml
 
@@ -35,9 +37,19 @@ HOST = re.sub("[^A-Za-z0-9._:-]", "_", socket.gethostname())
 MADE_BY_LATIDO_ALERT = {'up{job="node"}'}
 
 
+SMALLER = {
+    "max by (job) (latido_broker_queued_messages) > 10000": "max by (job) (latido_broker_queued_messages) > 100",
+    "latido_consumer_lag_seconds > 60": "latido_consumer_lag_seconds > 2",
+    "latido_bridge_lag_seconds > 60": "latido_bridge_lag_seconds > 1",
+}
+
+
 def shortened(file, windows):
     with open(os.path.join(ALERTS, file), encoding="utf-8") as f:
         text = f.read()
+    for shipped, smaller in SMALLER.items():
+        assert text.count(shipped) == (file == "latido.yaml"), shipped
+        text = text.replace(shipped, smaller)
     text = re.sub(r"(?m)^( +(?:for|keep_firing_for): )\d+[smh]$", r"\g<1>1s", text)
     return re.sub(r"\[\d+[smh]\]", "[5s]", text) if windows else text
 
@@ -98,11 +110,15 @@ def webhook():
 @pytest.mark.once
 def test_every_selector_finds_what_the_programs_publish(servers_folder, mosquitto, redis, shared_postgres, database,
                                                         write_config, run_program, tmp_path, webhook):
-    """Names and labels: agent, bridge, Kafka, and behind it all consumers; each selector matches something."""
+    """Names and labels: agent, bridge, Kafka, and behind it all consumers; each selector matches something.
+
+    Then what only Kafka can do to them: a bridge that is held up, and messages deleted before they were read.
+    """
     selectors = shipped_selectors()
     # What the expression above takes out of the rules is what is meant.
     assert {"latido_bus_lag_messages", 'latido_spool_disk_bytes{spool!="deadletters"}', "node_boot_time_seconds",
-            'node_cpu_seconds_total{mode="idle"}', "latido_bridge_lag_seconds"} | MADE_BY_LATIDO_ALERT <= set(selectors)
+            'node_cpu_seconds_total{mode="idle"}', "latido_bridge_lag_seconds", "latido_broker_queued_messages",
+            "latido_broker_dropped_messages_total", "latido_consumer_lag_seconds"} | MADE_BY_LATIDO_ALERT <= set(selectors)
     wanted = sorted(set(selectors) - MADE_BY_LATIDO_ALERT)
     tree = tmp_path / "machine"
     shutil.copytree(MACHINE, tree, symlinks=True)
@@ -112,13 +128,18 @@ def test_every_selector_finds_what_the_programs_publish(servers_folder, mosquitt
                   "postgres": {"dsn": database, "timeout": "10s"},
                   "hot": {"admin": "127.0.0.1:0", "max_rate_hz": 50}, "store": {"admin": "127.0.0.1:0"},
                   "bridge": {"admin": "127.0.0.1:0", "mqtt_url": mosquitto.url, "inbox_dir": str(tmp_path / "inbox")},
-                  "alert": {"admin": "127.0.0.1:0", "rules": [os.path.join(ALERTS, "*.yaml")],
+                  "alert": {"admin": "127.0.0.1:0", "rules": [str(tmp_path / "rules" / "*.yaml")],
                             "webhooks": [webhook.url]}}
+        (tmp_path / "rules").mkdir()
+        for file in ("node.yaml", "latido.yaml"):
+            (tmp_path / "rules" / file).write_text(shortened(file, windows=False), encoding="utf-8")
         config = write_config(behind)
         create = [os.path.join(BIN, "latido"), "topics", "create", "--partitions", "1", "-c", config]
         subprocess.run(create, check=True, capture_output=True, timeout=SECONDS)
-        programs = [run_program(name, config=config).wait_ready()
-                    for name in ("latido-hot", "latido-store", "latido-alert", "latido-bridge")]
+        programs = [run_program(name, config=config).wait_ready() for name in ("latido-hot", "latido-store", "latido-alert")]
+        # Its figures will be held up like the rest; who is silent for three intervals would be taken for dead.
+        behind["bus"] = {**bus, "self_interval": "2s", "kafka": {"max_inflight": 20}}
+        programs.append(run_program("latido-bridge", config=write_config(behind)).wait_ready())
         programs.append(run_program("latido-agent", config=write_config({
             "bus": {"url": mosquitto.url},
             "agent": {"source": "node1", "interval": "250ms", "admin": "127.0.0.1:0", "procfs": f"{tree}/proc",
@@ -132,9 +153,46 @@ def test_every_selector_finds_what_the_programs_publish(servers_folder, mosquitt
         except TimeoutError:
             pytest.fail("nothing that is published matches\n" + "\n".join(
                 f"{s} of {selectors[s]}" for s in unmatched(redis, wanted)))
+        else:
+            held_up_bridge(kafka, mosquitto, redis, programs[3])
+            deleted_messages(kafka, redis, programs[1])
         finally:
             for program in reversed(programs):
                 program.kill()
+
+
+def firing(redis, alert, instance):
+    flat = redis.call("HGETALL", "latido:alerts")
+    return any(a["labels"]["alertname"] == alert and a["labels"].get("instance") == instance
+               and a["state"] == "firing" for a in map(json.loads, flat[1::2]))
+
+
+def held_up_bridge(kafka, mosquitto, redis, bridge):
+    """A quota: Kafka takes what the bridge reads, figures included, but late."""
+    instance = f"bridge.{HOST}"
+    kafka.quota("latido-bridge", "producer_byte_rate", 50_000)
+    client = pipeline.Client(mosquitto)
+
+    def late():
+        if bridge.value("latido_bridge_inflight_messages") == 0:  # random bytes do not get smaller on the way
+            client.wait([client.send("latido/v1/devices/d1/metrics",
+                                     b'{"n":1,"text":"%s"}' % os.urandom(2000).hex().encode()) for _ in range(300)])
+        return firing(redis, "LatidoBridgeLag", instance)
+    wait_until(late, SECONDS, "LatidoBridgeLag fires")
+    kafka.quota("latido-bridge", "producer_byte_rate", None)
+    client.close()
+    wait_until(lambda: not firing(redis, "LatidoBridgeLag", instance), SECONDS, "LatidoBridgeLag is resolved")
+
+
+def deleted_messages(kafka, redis, store):
+    """What retention does while the store is away."""
+    store.terminate()
+    end = kafka.ends("latido.metrics")[0]
+    wait_until(lambda: kafka.ends("latido.metrics")[0] > end + 10, SECONDS, "messages that it has not read")
+    subprocess.run([os.path.join(TOOLS, "kafka_delete"), kafka.servers(), "latido.metrics", "0", str(end + 10)],
+                   check=True, timeout=SECONDS)
+    store.start()
+    wait_until(lambda: firing(redis, "LatidoBusGap", f"store.{HOST}"), SECONDS, "LatidoBusGap fires")
 
 
 def filled_spool(folder, source, room):
@@ -146,14 +204,21 @@ def filled_spool(folder, source, room):
 
 
 @pytest.mark.once
-def test_the_pipelines_own_rules_fire(mosquitto, redis, shared_postgres, database, write_config, run_program, tmp_path,
-                                      webhook):
-    """Gaps, dead letters, backlog, spools, failing rules and notifications: the real cause, the shipped rule."""
+def test_the_pipelines_own_rules_fire(servers_folder, redis, shared_postgres, database, write_config, run_program,
+                                      tmp_path, webhook):
+    """Gaps, lag, drops, dead letters, backlog, spools, failing rules and notifications: the real cause."""
+    with servers.Mosquitto(servers_folder, persistence=True, config="sys_interval 1\nmax_queued_messages 200") as broker:
+        pipelines_own_rules(broker, redis, database, write_config, run_program, tmp_path, webhook)
+
+
+def pipelines_own_rules(mosquitto, redis, database, write_config, run_program, tmp_path, webhook):
     broken = """
   - name: broken
     rules:
       - alert: Broken
         expr: temp * on (job) temp
+      - alert: Seen  # an increase needs a value from before it
+        expr: latido_agent_events_dropped_total{instance="poor"} >= 0 or latido_spool_errors_total{instance="diskless"} >= 0
 """
     site = Site(mosquitto, redis, database, write_config, run_program, tmp_path,
                 shortened("latido.yaml", windows=False) + broken, webhooks=[webhook.url])
@@ -181,18 +246,58 @@ def test_the_pipelines_own_rules_fire(mosquitto, redis, shared_postgres, databas
             site.wait_state(name, "firing")
         assert site.active()[f"LatidoEventsLost/store.{HOST}"]["value"] > 0
 
-        # Nobody takes events out of spools any more.
+        slow_sink(site, store, database)
+        agent_without_room(site, mosquitto)
+        disk = tmp_path / "disk"
+        diskless = start_agent(site, source="diskless", interval="100ms", spool={"dir": str(disk), "max_bytes": "32MiB"},
+                    collectors=["latido", "cpu", "meminfo", "vmstat"])
+        site.wait_state("Seen/diskless", "firing")
+        shutil.rmtree(disk)  # files that are open go on; the next one cannot be made
+
+        # Nobody takes events out of spools any more, nor out of the broker.
         store.terminate()
         for source, room, interval in (("full", 0.10, "1s"), ("overfull", 0.01, "100ms")):
             start_agent(site, source=source, interval=interval, collectors=["latido", "loadavg"],
                         spool=filled_spool(tmp_path / source, source, room))
-        for name in ("LatidoSpoolFilling/full", "LatidoBacklog/full", "LatidoSpoolDropping/overfull"):
+        for name in ("LatidoSpoolFilling/full", "LatidoBacklog/full", "LatidoSpoolDropping/overfull",
+                     "LatidoSpoolErrors/diskless", "LatidoLag/", "LatidoBrokerDropping/"):
             site.wait_state(name, "firing")
+        diskless.kill()  # it would not leave before its spool is written
         found = site.active()["LatidoSpoolFilling/full"]
         assert found["labels"]["spool"] == "agent" and 0.8 < found["value"] <= 1
         assert site.active()["LatidoSpoolDropping/overfull"]["labels"]["reason"] == "disk_full"
+        assert hot.value("latido_broker_queued_messages") > 100
+        assert hot.value("latido_broker_dropped_messages_total") > 0
+        store.start()
+        wait_until(lambda: site.state("LatidoLag/") is None, SECONDS, "LatidoLag is resolved")
+        assert hot.value("latido_broker_queued_messages") <= 100
     finally:
         site.close()
+
+
+def slow_sink(site, store, database):
+    """What the store writes to holds it up: it says so, and it is over with the reason."""
+    assert store.value("latido_consumer_lag_seconds") < SECONDS
+    with psycopg2.connect(database) as other:
+        other.cursor().execute("LOCK TABLE snapshot IN ACCESS EXCLUSIVE MODE")
+        found = site.wait_state(f"LatidoDelay/store.{HOST}", "firing")
+        assert found["value"] > 2
+        assert site.state(f"LatidoDelay/hot.{HOST}") is None
+        other.rollback()
+    other.close()
+    wait_until(lambda: site.state(f"LatidoDelay/store.{HOST}") is None, SECONDS, "LatidoDelay is resolved")
+
+
+def agent_without_room(site, mosquitto):
+    """No spool, no broker: its queue is full, and when the broker is back it says what that has cost."""
+    agent = start_agent(site, source="poor", interval="100ms", queue_max_bytes="64KiB", encoding="json",
+                        collectors=["latido", "cpu", "meminfo", "vmstat"])
+    site.wait_state("Seen/poor", "firing")
+    mosquitto.kill()
+    agent.wait(lambda: agent.value("latido_agent_events_dropped_total", reason="queue_full") > 0, SECONDS, "drops")
+    mosquitto.start()
+    site.wait_state("LatidoAgentDropping/poor", "firing")
+    agent.terminate()
 
 
 class Processor:

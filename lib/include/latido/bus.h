@@ -60,6 +60,9 @@ struct lt_bus_msg {
 	const struct lt_bus_header *headers;
 	size_t n_headers;
 	int64_t arrived_ns; /* wall clock when the client library handed it over */
+	/* Since when it waits for us, wall clock: what Kafka noted (LogAppendTime), but never the clock
+	 * of who sent it; else when the client library handed it over. */
+	int64_t since_ns;
 	bool retained;
 	bool redelivered;
 	struct lt_bus_msg *next; /* free for the holder */

@@ -23,6 +23,7 @@ struct lt_bus_conf {
 	int64_t self_interval_ms; /* between events of a consumer's own figures; 0 = none */
 	struct {
 		char *client_id; /* empty: latido-<comp>-<host name> */
+		bool broker_figures;
 		char *username;
 		char *password; /* secret */
 		char *ca_file;

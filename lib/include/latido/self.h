@@ -32,6 +32,10 @@ void lt_self_connected(struct lt_self *s, bool connected);
 void lt_self_writable(struct lt_self *s);
 /** lt_self_stop() - nothing more from now on (draining). */
 void lt_self_stop(struct lt_self *s);
+/** lt_self_told() - call @sent with the time of each event that the bus has taken. */
+void lt_self_told(struct lt_self *s, void (*sent)(void *arg, int64_t time_ns), void *arg);
+/** lt_self_is() - whether @source is the source of these events. */
+bool lt_self_is(const struct lt_self *s, const char *source);
 void lt_self_free(struct lt_self *s);
 
 #endif

@@ -176,6 +176,7 @@ export interface Part {
 	waiting_events: Figure;
 	queue_bytes: Figure;
 	lag_messages: Figure;
+	lag_seconds: Figure;
 }
 
 export interface Pipeline {
@@ -208,6 +209,7 @@ export interface Pipeline {
 			Figure
 		>;
 	sources: Record<State, number>;
+	broker: Record<"queued_messages" | "dropped_per_s", Figure>;
 	parts: Part[];
 }
 

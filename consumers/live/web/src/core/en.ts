@@ -210,6 +210,8 @@ export const en = {
 	"pipe.waiting": "Waiting events",
 	"pipe.queue": "Held of the bus",
 	"pipe.lag": "Unread messages",
+	"pipe.late": "Behind by",
+	"pipe.broker": "MQTT broker",
 	"help.title": "Keyboard",
 	"help.close": "Close",
 	"help.slash": "filter or search",

@@ -212,6 +212,8 @@ export const es: Record<Key, string> = {
 	"pipe.waiting": "Eventos en espera",
 	"pipe.queue": "Retenido del bus",
 	"pipe.lag": "Mensajes sin leer",
+	"pipe.late": "Con retraso de",
+	"pipe.broker": "Broker MQTT",
 	"help.title": "Teclado",
 	"help.close": "Cerrar",
 	"help.slash": "filtrar o buscar",

@@ -75,6 +75,7 @@ const COLUMNS: readonly [Key, (p: Part) => string][] = [
 	["pipe.waiting", (p) => of(p.waiting_events)],
 	["pipe.queue", (p) => of(p.queue_bytes, bytes)],
 	["pipe.lag", (p) => of(p.lag_messages)],
+	["pipe.late", (p) => of(p.lag_seconds, duration)],
 ];
 
 function Parts({ list }: { list: readonly Part[] }) {
@@ -151,7 +152,7 @@ export function PipelineView() {
 	latencyRev.value;
 	const s = server.value;
 	const p = pipeline.value;
-	const { redis, postgres, live } = p ?? {};
+	const { redis, postgres, live, broker } = p ?? {};
 	const newest = live?.last_event_ms ?? Number.NaN;
 	return (
 		<>
@@ -160,6 +161,15 @@ export function PipelineView() {
 			</div>
 			{error.value && <p class="error">{t("pipe.failed", { why: error.value })}</p>}
 			<div class="grid cards">
+				{typeof broker?.queued_messages === "number" && (
+					<Facts
+						title={t("pipe.broker")}
+						list={[
+							[t("pipe.lag"), plain(broker.queued_messages), "broker-queue"],
+							[t("pipe.dropped"), of(broker.dropped_per_s), "broker-dropped"],
+						]}
+					/>
+				)}
 				<Facts
 					title={t("pipe.redis")}
 					d={status.value?.redis ?? redis}
