@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "broker_view.h"
 #include "latido/bus.h"
 #include "latido/clock.h"
 #include "latido/log.h"
@@ -12,17 +13,7 @@
 /* Mosquitto says something every 10 s unless its sys_interval says otherwise. */
 #define SILENT_NS (60 * LT_NS_PER_S)
 
-/* Messages that the broker holds, those that it holds because they are retained, and those that
- * it did not queue for somebody because the queue was full (mosquitto(8), "Broker status"). */
-enum { STORED, RETAINED, DROPPED, N_TOPICS };
-static const char *const topics[N_TOPICS] = {
-	[STORED] = "$SYS/broker/store/messages/count",
-	[RETAINED] = "$SYS/broker/retained messages/count",
-	[DROPPED] = "$SYS/broker/publish/messages/dropped",
-};
-
 struct lt_broker {
-	const struct lt_bus_conf *conf;
 	struct lt_bus_conf own; /* *conf but for the client id */
 	char *client_id;
 	struct lt_bus *bus; /* NULL before the first connect and after a refusal */
@@ -30,9 +21,9 @@ struct lt_broker {
 	char *comp;
 	struct lt_timer timer; /* for the first figure, or to leave */
 	struct lt_complaint complaint;
-	bool refused, told;
-	bool known[N_TOPICS];
-	uint64_t value[N_TOPICS];
+	bool refused;
+	struct lt_broker_view view;
+	uint64_t counted; /* of view.dropped */
 };
 
 static struct lt_gauge queued;
@@ -45,58 +36,22 @@ static const struct lt_stat queue_table[] = {
 };
 static const struct lt_stat drop_table[] = {
 	{"latido_broker_dropped_messages_total", LT_STAT_COUNTER, NULL,
-		"Messages that the MQTT broker dropped at the bound of somebody's queue, since "
-		"this "
-		"program reads its figures.",
+		"Messages that the MQTT broker dropped because somebody's queue was full, since "
+		"this program reads its figures.",
 		&dropped, NULL},
 };
 
-static void show(const struct lt_broker *b)
+static void show(struct lt_broker *b)
 {
-	bool queue = b->known[STORED] && b->known[RETAINED];
+	int64_t n = lt_broker_view_queued(&b->view);
 
-	/* The two are not of one instant: what is retained may be ahead. */
-	if (queue && b->value[STORED] > b->value[RETAINED])
-		lt_gauge_set(&queued, (int64_t)(b->value[STORED] - b->value[RETAINED]));
-	else
-		lt_gauge_set(&queued, 0);
-	lt_stats_add(queue_table, queue ? LT_ARRAY_LEN(queue_table) : 0);
+	lt_gauge_set(&queued, n < 0 ? 0 : n);
+	lt_stats_add(queue_table, n < 0 ? 0 : LT_ARRAY_LEN(queue_table));
+	lt_counter_add(&dropped, b->view.dropped - b->counted);
+	b->counted = b->view.dropped;
 	/* Once known it stays: a counter may pause. */
-	if (b->told)
+	if (b->view.told)
 		lt_stats_add(drop_table, LT_ARRAY_LEN(drop_table));
-}
-
-static bool parse(const struct lt_bus_msg *m, uint64_t *v)
-{
-	const char *s = m->data;
-
-	*v = 0;
-	if (m->size == 0 || m->size > 18)
-		return false;
-	for (size_t i = 0; i < m->size; i++) {
-		if (s[i] < '0' || s[i] > '9')
-			return false;
-		*v = *v * 10 + (uint64_t)(s[i] - '0');
-	}
-	return true;
-}
-
-/* Each figure is published when it has changed; the last one is retained for a minute at least. */
-static void take(struct lt_broker *b, const struct lt_bus_msg *m)
-{
-	uint64_t v;
-
-	for (size_t i = 0; i < N_TOPICS; i++) {
-		if (strcmp(m->topic, topics[i]) != 0 || !parse(m, &v))
-			continue;
-		if (i == DROPPED && b->known[i])
-			lt_counter_add(&dropped, v >= b->value[i] ? v - b->value[i] : v);
-		else if (i == DROPPED && !m->retained && v)
-			lt_counter_add(&dropped, 1); /* it has risen, nobody knows from where */
-		b->known[i] = true;
-		b->value[i] = v;
-		b->told = true;
-	}
 }
 
 static void on_readable(void *arg)
@@ -105,17 +60,17 @@ static void on_readable(void *arg)
 	struct lt_bus_msg *m;
 
 	while (lt_bus_poll(b->bus, &m, 1) == 1) {
-		take(b, m);
+		lt_broker_view_take(&b->view, m);
 		lt_bus_done(b->bus, m);
 	}
 	show(b);
-	if (b->told)
+	if (b->view.told)
 		lt_timer_stop(&b->timer);
 }
 
 static void forget(struct lt_broker *b)
 {
-	b->known[STORED] = b->known[RETAINED] = false;
+	lt_broker_view_lost(&b->view);
 	show(b);
 }
 
@@ -124,12 +79,12 @@ static void on_state(void *arg, bool connected, bool resumed, const struct lt_er
 	struct lt_broker *b = arg;
 
 	(void)resumed;
-	if (connected && !b->told) {
+	if (connected && !b->view.told) {
 		lt_timer_start_ns(&b->timer, SILENT_NS);
 	} else if (!connected) {
 		lt_timer_stop(&b->timer);
 		forget(b);
-		if (!b->told)
+		if (!b->view.told)
 			lt_complain(&b->complaint, LT_INFO, "broker_figures_missing",
 				LT_S("err", err ? err->msg : NULL));
 		if (err && err->code == LT_EAUTH && strcmp(err->op, "mqtt.subscribe") == 0) {
@@ -144,7 +99,8 @@ static void on_timer(void *arg)
 	struct lt_broker *b = arg;
 
 	if (!b->refused) {
-		lt_log(LT_INFO, "broker_figures_missing", LT_S("topic", topics[STORED]),
+		lt_log(LT_INFO, "broker_figures_missing",
+			LT_S("topic", lt_broker_topics[LT_BROKER_STORED]),
 			LT_S("remedy", "let this user read $SYS/broker/# in the broker's ACL, and "
 				       "set no sys_interval 0; or bus.mqtt.broker_figures: false"));
 		return;
@@ -161,7 +117,6 @@ struct lt_broker *lt_broker_new(
 	if (!conf->mqtt.broker_figures || strncmp(conf->url, "mqtt", 4) != 0)
 		return NULL;
 	b = lt_calloc(1, sizeof(*b));
-	b->conf = conf;
 	b->loop = loop;
 	b->comp = lt_asprintf("%s-broker", comp);
 	b->own = *conf;
@@ -177,8 +132,9 @@ void lt_broker_start(struct lt_broker *b)
 {
 	const struct lt_bus_handler handler = {
 		.arg = b, .state = on_state, .readable = on_readable};
-	const struct lt_bus_options options = {
-		.comp = b ? b->comp : NULL, .topics = topics, .n_topics = N_TOPICS};
+	const struct lt_bus_options options = {.comp = b ? b->comp : NULL,
+		.topics = lt_broker_topics,
+		.n_topics = LT_BROKER_FIGURES};
 	struct lt_err err = {0};
 
 	if (!b || b->bus || b->refused)
