@@ -16,6 +16,7 @@
 #define QUIET_NS     (500 * LT_NS_PER_MS) /* without events: nothing is on its way */
 #define SPREAD_MS    5000                 /* groups with a longer interval are spread over it */
 #define BEHIND       10                   /* intervals; then evaluations are left out */
+#define LATE_MS      1000                 /* events wait for so long: likewise, and at once */
 #define JUMP_MS      1000
 #define TRUST_MS     10000 /* Redis saw somebody so recently: what it says of the others holds */
 #define SLACK_MS     5000
@@ -296,15 +297,22 @@ static struct engine_group *first_due(const struct lt_engine *e)
 	return first;
 }
 
+/*
+ * While events wait, evaluations leave them at least half of the time, and what came due meanwhile is
+ * evaluated once: more evaluations than a machine can do must not keep it from hearing anybody.
+ */
 static int64_t evaluate_due(struct lt_engine *e, int64_t now_ms, int64_t until_ms)
 {
+	bool late = now_ms - until_ms > LATE_MS + e->conf->alert.delay_ms, any = false;
+	int64_t start_ns = lt_mono_ns(), intervals = late ? 1 : BEHIND;
 	struct engine_group *g;
-	bool any = false;
 
+	if (late && start_ns < e->rest_mono_ns)
+		return now_ms + (e->rest_mono_ns - start_ns) / LT_NS_PER_MS;
 	while ((g = first_due(e)) && g->next_ms <= until_ms) {
 		int64_t behind_ms = until_ms - g->next_ms;
 
-		if (behind_ms > BEHIND * g->group->interval_ms) {
+		if (behind_ms > intervals * g->group->interval_ms) {
 			lt_counter_add(
 				&e->info->missed, (uint64_t)(behind_ms / g->group->interval_ms));
 			g->next_ms = next_on_grid(g->group, until_ms - g->group->interval_ms);
@@ -314,6 +322,7 @@ static int64_t evaluate_due(struct lt_engine *e, int64_t now_ms, int64_t until_m
 		any = true;
 	}
 	if (any) {
+		e->rest_mono_ns = 2 * lt_mono_ns() - start_ns;
 		lt_state_evaluated(lt_outputs_state(e->outputs), e->evaluated_ms);
 		count_states(e);
 	}

@@ -70,6 +70,7 @@ struct lt_engine {
 	int64_t checked_ms;
 	int64_t put_mono_ns, behind_ns; /* of the last batch */
 	int64_t swept_mono_ns, started_mono_ns;
+	int64_t rest_mono_ns;   /* while events wait nothing is evaluated until then */
 	int64_t rewarm_mono_ns; /* 0: not again */
 	int64_t rewarm_ms;      /* from when on */
 	int64_t heard_ms;       /* wall clock: the last batch */

@@ -122,11 +122,12 @@ static void teardown(struct fixture *f)
 	free(f);
 }
 
-/* An event of a source with x, taken over, and a tick. */
-static int64_t event(struct fixture *f, int64_t at_ms, const char *source, double x)
+/* An event of a source with x, taken over, and a tick; it has waited since it arrived. */
+static int64_t late_event(
+	struct fixture *f, int64_t at_ms, int64_t arrived_ms, const char *source, double x)
 {
 	const struct lt_decode_limits limits = {1 << 20, 1000};
-	struct lt_origin origin = {.arrived_ns = (T0 + at_ms) * LT_NS_PER_MS};
+	struct lt_origin origin = {.arrived_ns = (T0 + arrived_ms) * LT_NS_PER_MS};
 	struct lt_arena arena = {0};
 	struct lt_buf json = {0};
 	struct lt_event *e = NULL;
@@ -138,7 +139,7 @@ static int64_t event(struct fixture *f, int64_t at_ms, const char *source, doubl
 	lt_buf_printf(&json,
 		"{\"source\":\"%s\",\"ts\":%lld,\"interval_ms\":60000,\"epoch\":1,"
 		"\"seq\":%llu,\"metrics\":{\"x\":%g}}",
-		source, (long long)(T0 + at_ms), (unsigned long long)++f->seq, x);
+		source, (long long)(T0 + arrived_ms), (unsigned long long)++f->seq, x);
 	strcpy(origin.source, source);
 	assert_int_equal(lt_decode(f->shapes, &limits, &origin, json.data, json.len, &arena, &e,
 				 &reason, &hash, &err),
@@ -148,6 +149,11 @@ static int64_t event(struct fixture *f, int64_t at_ms, const char *source, doubl
 	lt_arena_fini(&arena);
 	lt_buf_fini(&json);
 	return tick(f, at_ms);
+}
+
+static int64_t event(struct fixture *f, int64_t at_ms, const char *source, double x)
+{
+	return late_event(f, at_ms, at_ms, source, x);
 }
 
 static uint64_t looks(struct fixture *f)
@@ -313,6 +319,34 @@ static void whoever_wants_less_gets_the_grid(void **state)
 	teardown(f);
 }
 
+static void evaluations_leave_time_for_events(void **state)
+{
+	struct fixture *f =
+		setup(GROUP("{record: recorded, expr: 'x'}, {alert: A, expr: 'recorded > 9'}"), "");
+
+	(void)state;
+	event(f, 400, "a", 1);
+	/* Not a second behind: what came due is evaluated, one after the other. */
+	late_event(f, 3000, 2200, "a", 2);
+	expect(f, "recorded 1 +1100\nrecorded 1 +2100\n");
+	assert_int_equal(lt_counter_get(&f->info.missed), 0);
+	/* More: the newest instant that can be known. */
+	late_event(f, 7300, 5200, "a", 3);
+	expect(f, "recorded 2 +5100\n");
+	assert_int_equal(lt_counter_get(&f->info.missed), 2);
+	/* As long as that took, events come first; in simulated time it took nothing. */
+	f->engine->rest_mono_ns = lt_mono_ns() + 900 * LT_NS_PER_MS;
+	assert_int_equal(late_event(f, 8100, 6200, "a", 4), 100);
+	expect(f, "");
+	late_event(f, 8200, 6300, "a", 5);
+	expect(f, "recorded 3 +6100\n");
+	/* It has caught up. */
+	f->engine->rest_mono_ns = INT64_MAX;
+	event(f, 9000, "a", 6);
+	expect(f, "recorded 5 +7100\nrecorded 5 +8100\n");
+	teardown(f);
+}
+
 static void new_rules_are_looked_at(void **state)
 {
 	static const char fresh[] =
@@ -344,6 +378,7 @@ int main(void)
 		cmocka_unit_test(what_is_spent_is_left_to_the_grid),
 		cmocka_unit_test(what_the_grid_does_not_confirm_rests),
 		cmocka_unit_test(whoever_wants_less_gets_the_grid),
+		cmocka_unit_test(evaluations_leave_time_for_events),
 		cmocka_unit_test(new_rules_are_looked_at),
 	};
 
