@@ -101,11 +101,13 @@ class Program:
         self.env = {**os.environ, **(env or {})}
         self.process = None
         self.log_start = 0
+        self._admin_port = None
 
     def start(self):
         if not os.access(self.binary, os.X_OK):
             raise ServerError(f"{self.binary} is not built (make all, or make all SANITIZE=... for a sanitizer)")
         self.log_start = os.path.getsize(self.log) if os.path.exists(self.log) else 0
+        self._admin_port = None
         with open(self.log, "ab") as err, open(self.stdout, "ab") as out:
             # A session of its own: Ctrl-C on the terminal is the caller's to handle.
             self.process = subprocess.Popen(self.argv, stdin=subprocess.DEVNULL, stdout=out, stderr=err,
@@ -135,8 +137,9 @@ class Program:
     def logged(self, log_id, **fields):
         """Parsed log lines with this id and these fields (as text) since the last start."""
         wanted = {"id": log_id, **fields}
-        return [line for line in map(parse_log_line, self.log_text().splitlines())
-                if wanted.items() <= line.items()]
+        # Taking a line apart is dear, and whoever waits looks again and again.
+        candidates = [line for line in self.log_text().splitlines() if f"id={log_id}" in line]
+        return [line for line in map(parse_log_line, candidates) if wanted.items() <= line.items()]
 
     def wait_log(self, log_id, seconds=READY_SECONDS, **fields):
         """Wait for such a line and return it."""
@@ -156,7 +159,10 @@ class Program:
             raise ServerError(f"{e}; its log ends:\n{self.log_tail()}") from None
 
     def admin_port(self):
-        return int(self.wait_log("admin_listening")["port"])
+        """The port that it says its admin listener has; it is said once a start."""
+        if self._admin_port is None:
+            self._admin_port = int(self.wait_log("admin_listening")["port"])
+        return self._admin_port
 
     def get(self, path):
         """GET from the admin listener: (status, text)."""

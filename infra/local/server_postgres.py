@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """A private PostgreSQL; see servers.py."""
 
+import fcntl
 import os
 import pwd
 import shutil
@@ -8,9 +9,11 @@ import signal
 import socket
 import struct
 import subprocess
+import tempfile
 
 import guard
 from certificates import make_certificates
+from pg_query import QueryError, query
 from server_base import (HOST, SEARCH_PATH, STOP_SECONDS, Server, ServerError, find_program, guard_segment,
                          private_folder, remove_folder, short_folder, wait_gone, wait_until)
 
@@ -87,10 +90,7 @@ class Postgres(Server):
             os.mkdir(self.data, 0o700)
             self._hand_over(self.data)
             if self.pristine == "":
-                folder = private_folder("latido-pg-", "/tmp")
-                self._hand_over(folder)
-                self._initdb(folder)
-                Postgres.pristine = folder
+                Postgres.pristine = self._make_pristine()
             if self.pristine:
                 self._run("cp", "-a", f"{self.pristine}/.", self.data)
             else:
@@ -115,15 +115,40 @@ class Postgres(Server):
         lines += self.config.splitlines()
         self._give(os.path.join(self.data, "postgresql.conf"), "\n".join(lines) + "\n")
 
-    def _initdb(self, folder):
+    def _initdb(self, folder, *options):
         # C.UTF-8 is built into Debian's C library: no locale has to be generated.
         self._run(find_program("initdb", "postgresql-15"), "-D", folder, "-U", self.user, "-A", "trust",
-                  "-E", "UTF8", "--locale=C.UTF-8", "--no-sync")
+                  "-E", "UTF8", "--locale=C.UTF-8", "--no-sync", *options)
 
     @staticmethod
     def keep_pristine():
-        """For a process that starts many: initdb once, then copy."""
+        """For a process that starts many: initdb once, then copy.
+
+        With LATIDO_PRISTINE in the environment, a path in a folder that the user of PostgreSQL can
+        enter, all processes that have it copy the same one; whoever set it removes it.
+        """
         Postgres.pristine = Postgres.pristine or ""
+
+    def _make_pristine(self):
+        shared = os.environ.get("LATIDO_PRISTINE")
+        if not shared:
+            folder = private_folder("latido-pg-", "/tmp")
+            self._fill_pristine(folder)
+            return folder
+        with open(shared + ".lock", "w", encoding="ascii") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not os.path.exists(shared):
+                unfinished = tempfile.mkdtemp(dir=os.path.dirname(shared))
+                self._fill_pristine(unfinished)
+                os.rename(unfinished, shared)
+        return shared
+
+    def _fill_pristine(self, folder):
+        """An unused cluster with the database; small, for what is copied is copied often."""
+        self._hand_over(folder)
+        self._initdb(folder, "--wal-segsize=1")
+        self._run(find_program("postgres", "postgresql-15"), "--single", "-D", folder, "postgres",
+                  stdin=f'CREATE DATABASE "{self.database}"\n')
 
     def _give(self, path, text):
         """Write a file that PostgreSQL may read."""
@@ -131,9 +156,9 @@ class Postgres(Server):
             f.write(text)
         self._hand_over(path)
 
-    def _run(self, *command):
+    def _run(self, *command, stdin=""):
         with open(self.log, "ab") as log:
-            code = subprocess.run(self._as_user(*command), stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+            code = subprocess.run(self._as_user(*command), input=stdin.encode(), stdout=log, stderr=log,
                                   cwd="/", check=False).returncode
         if code:
             raise ServerError(f"{os.path.basename(command[0])} failed with code {code}:\n{self.log_tail()}")
@@ -179,18 +204,13 @@ class Postgres(Server):
             s.sendall(b"X\0\0\0\4")
             return ready
 
-    def sql(self, query, database=None):
-        """Rows as tuples of text (NULL is ''), by psql; ServerError with PostgreSQL's message."""
-        result = subprocess.run(
-            [find_program("psql", "postgresql-15"), "-XAtq", "-F", "\x1f", "-R", "\x1e", "-v", "ON_ERROR_STOP=1",
-             "-d", f"host={self.socket_folder} port={self.port} user={self.user} dbname={database or self.database}",
-             "-c", query],
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, check=False,
-            cwd="/", env={**os.environ, "PGCONNECT_TIMEOUT": "10"})
-        if result.returncode:
-            raise ServerError(result.stderr.strip())
-        text = result.stdout.removesuffix("\n")
-        return [tuple(row.split("\x1f")) for row in text.split("\x1e")] if text else []
+    def sql(self, text, database=None):
+        """Rows as tuples of text (NULL is ''); ServerError with PostgreSQL's message."""
+        try:
+            return query(os.path.join(self.socket_folder, f".s.PGSQL.{self.port}"), self.user,
+                         database or self.database, text)
+        except QueryError as e:
+            raise ServerError(str(e)) from None
 
     def create_database(self, name):
         """A further, empty database; returns its connection string."""

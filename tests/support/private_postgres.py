@@ -16,6 +16,8 @@ import servers  # noqa: E402
 
 def main():
     folder = servers.private_folder()
+    if "LATIDO_PRISTINE" in os.environ:  # tests/run.py: there is one to copy
+        servers.Postgres.keep_pristine()
     with servers.Postgres(folder, tcp=True, password="secret") as postgres:
         print(postgres.dsn, flush=True)
         print(postgres.tcp_dsn, flush=True)
