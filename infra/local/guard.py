@@ -11,8 +11,10 @@ still listed is killed (with its descendants) and every listed folder is removed
 	+dir PATH
 	-dir PATH
 	+shm PATH		a postmaster.pid: the SysV segment named there goes, after the processes
+	+locks PATH		a file of locks that several processes use: it goes when nobody holds one
 """
 
+import fcntl
 import os
 import shutil
 import signal
@@ -76,10 +78,25 @@ def drop_segment(postmaster_pid):
         subprocess.run(["ipcrm", "-m", str(segment)], check=False, stderr=subprocess.DEVNULL)
 
 
+def drop_locks(path):
+    """Remove a file of locks that nobody holds; who has it open sees that and opens it anew."""
+    try:
+        fd = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError:
+        return
+    try:
+        fcntl.lockf(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)  # all of it
+        if os.path.samestat(os.fstat(fd), os.stat(path)):
+            os.unlink(path)
+    except OSError:
+        pass  # it is in use, or somebody else was faster
+    os.close(fd)
+
+
 def main():
     for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
         signal.signal(signum, signal.SIG_IGN)
-    processes, folders, segments = {}, [], set()
+    processes, folders, segments, locks = {}, [], set(), set()
     for line in sys.stdin:
         verb, _, rest = line.rstrip("\n").partition(" ")
         if verb == "+pid":
@@ -91,6 +108,8 @@ def main():
             folders.append(rest)
         elif verb == "+shm":
             segments.add(rest)
+        elif verb == "+locks":
+            locks.add(rest)
         elif verb == "-dir" and rest in folders:
             folders.remove(rest)
     for pid, start in processes.items():
@@ -102,6 +121,8 @@ def main():
         drop_segment(path)
     for folder in folders:
         shutil.rmtree(folder, ignore_errors=True)
+    for path in locks:
+        drop_locks(path)
 
 
 if __name__ == "__main__":

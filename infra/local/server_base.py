@@ -3,7 +3,6 @@
 
 import atexit
 import fcntl
-import functools
 import glob
 import os
 import random
@@ -61,6 +60,7 @@ class Guard:
     def close(self):
         """Ends the guard: what is still listed goes now."""
         if self.process is not None:
+            _ports.close()
             self.process.stdin.close()
             self.process.wait()
             self.process = None
@@ -83,6 +83,11 @@ def unguard_process(pid):
 def guard_segment(postmaster_pid_file):
     """From now on the SysV segment that the file names goes with this process, at the latest."""
     _guard.tell(f"+shm {postmaster_pid_file}")
+
+
+def guard_locks(path):
+    """From now on the file of locks goes when nobody uses it after this process."""
+    _guard.tell(f"+locks {path}")
 
 
 def private_folder(prefix="latido-", parent=None):
@@ -113,16 +118,18 @@ class Ports:
     Looking whether a port is free is not enough: it is between a choice and the bind, and while a
     server is down on purpose. So each process that chooses a port locks the byte of that number in
     one file of this user; the kernel gives the locks back when the process ends, in whatever way.
-    Where there can be no such file, choosing goes on without.
+    The last one to end removes the file. Where there can be no such file, choosing goes on without.
     """
 
     def __init__(self, path=None):
         self.path = path or os.path.join(tempfile.gettempdir(), f"latido-ports-{os.geteuid()}")
         self.ours = set()
+        self.fd = None
 
-    @functools.cached_property
-    def file(self):
+    def open(self):
         """Descriptor of the file, or None. It stays open: closing it would give all locks back."""
+        if self.fd is not None:
+            return self.fd
         try:
             fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         except OSError:
@@ -131,19 +138,29 @@ class Ports:
         if not stat.S_ISREG(status.st_mode) or status.st_uid != os.geteuid():
             os.close(fd)
             return None
+        guard_locks(self.path)
+        self.fd = fd
         return fd
+
+    def close(self):
+        if self.fd is not None:
+            os.close(self.fd)
+            self.fd = None
 
     def take(self, port):
         """True when the port is ours from now on; False when it is somebody's (or ours) already."""
         if port in self.ours:
             return False
-        if self.file is not None:
+        while (fd := self.open()) is not None:
             try:
-                fcntl.lockf(self.file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, port)
+                fcntl.lockf(fd, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, port)
             except (BlockingIOError, PermissionError):
                 return False
             except OSError:
-                pass  # a file system without locks
+                break  # a file system without locks
+            if os.fstat(fd).st_nlink:
+                break
+            self.close()  # removed by somebody who ended before we had a lock in it
         self.ours.add(port)
         return True
 

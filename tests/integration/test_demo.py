@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """`make demo`: what it says, that it tells a wrong result, and that it leaves nothing behind."""
 
+import json
 import os
 import pty
 import re
@@ -12,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 import uuid
 
 import pytest
@@ -98,9 +100,7 @@ class Run:
 
     def check_nothing_left(self):
         wait_until(lambda: not self.processes(), SECONDS, "no process is left")
-        # But for the empty file in which processes of one user lock the ports that they have chosen.
-        wait_until(lambda: not [f for f in os.listdir(self.tmp) if not f.startswith("latido-ports-")], SECONDS,
-                   "no file is left")
+        wait_until(lambda: not os.listdir(self.tmp), SECONDS, "no file is left")
 
     def close(self):
         for pid in self.processes():
@@ -141,6 +141,24 @@ def check_summary(output):
     return published
 
 
+def get(url):
+    with urllib.request.urlopen(url, timeout=SECONDS) as answer:
+        return answer.headers.get_content_type(), answer.read().decode()
+
+
+def check_page(run):
+    """The address that is printed for a browser has the page, what it needs, and this machine on it."""
+    url = re.search(r"^  latido-live +(http://\S+/) +<- open this in a browser", run.output, re.M)[1]
+    kind, page = get(url)
+    assert kind == "text/html" and "<title>Latido</title>" in page
+    script, style = re.search(r'<script[^>]* src="/([^"]+)"', page)[1], re.search(r'rel="stylesheet" href="/([^"]+)"', page)[1]
+    assert get(url + script)[0] == "text/javascript" and get(url + style)[0] == "text/css"
+    source = demo.Demo.source_name()
+    assert json.loads(get(url + "api/v1/session")[1])["title"] == f"Latido demo on {source}"
+    wait_until(lambda: source in [node["source"] for node in json.loads(get(url + "api/v1/nodes")[1])["nodes"]],
+               SECONDS, "the page's list of nodes has this machine")
+
+
 def test_for_some_seconds(start):
     run = start(DEMO_SECONDS="5")
     assert run.wait() == 0, run.output
@@ -167,6 +185,7 @@ def test_on_a_terminal(start, key):
 def test_stopped_by_a_signal(start, signum):
     run = start(DEMO_SECONDS="1000")
     run.wait_output("running for 1000 s")
+    check_page(run)
     os.kill(run.pid, signum)
     assert run.wait() == 0, run.output
     check_summary(run.output)
@@ -182,7 +201,8 @@ def test_stopped_while_starting(start):
     run.check_nothing_left()
 
 
-@pytest.mark.parametrize("part", ["latido-agent", "latido-hot", "latido-store", "latido-live", "mosquitto", "redis-server"])
+@pytest.mark.parametrize("part", ["latido-agent", "latido-hot", "latido-store", "latido-alert", "latido-live",
+                                  "mosquitto", "redis-server"])
 def test_crash_of_a_part_is_said(start, part):
     run = start(DEMO_SECONDS="1000")
     run.wait_output("running for 1000 s")

@@ -152,6 +152,25 @@ def test_a_port_of_one_process_is_not_chosen_by_another():
         assert child.returncode == 0
 
 
+def test_the_last_one_removes_the_file_of_ports(tmp_path):
+    def chooser():
+        child = subprocess.Popen([sys.executable, "-c", CHOOSER, os.path.join(ROOT, "infra", "local")], text=True,
+                                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, env={**os.environ, "TMPDIR": str(tmp_path)})
+        return child, int(child.stdout.readline())
+
+    path = tmp_path / f"latido-ports-{os.geteuid()}"
+    (one, _), (two, port) = chooser(), chooser()
+    one.communicate()
+    ours = server_base.Ports(str(path))
+    assert not ours.take(port)
+    two.kill()
+    two.communicate()
+    servers.wait_until(lambda: not path.exists(), 60, "nobody has a lock in it, so it goes")
+    # Nobody knew of us, for we had none: the next lock is in the file that the others will open.
+    assert ours.take(port) and os.path.samestat(os.fstat(ours.fd), os.stat(path))
+    ours.close()
+
+
 def test_start_failure_shows_the_log(servers_folder):
     with pytest.raises(servers.ServerError, match="no_such_option"):
         servers.Mosquitto(servers_folder, config="no_such_option true").start()
