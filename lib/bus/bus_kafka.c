@@ -161,7 +161,7 @@ static void looked(struct kf *k, int rc, const char *bad_log)
 		/* They answer, and we may read, but not write. */
 		err = k->forbidden;
 	} else if (rc == 0) {
-		kf_in_looked(k);
+		kf_part_looked(k);
 		tell_up(k);
 		return;
 	} else if (!bad_log && k->last_error.cls) {
@@ -192,7 +192,7 @@ static void serve_probe(struct kf *k)
 	while (known) {
 		struct kf_limits *next = known->next;
 
-		kf_in_limits(k, known);
+		kf_part_limits(k, known);
 		free(known);
 		known = next;
 	}
@@ -408,8 +408,8 @@ const struct lt_bus_ops lt_bus_kafka_ops = {
 	.publish = kf_out_publish,
 	.poll = kf_in_poll,
 	.done = kf_in_done,
-	.seek = kf_in_seek,
-	.unread = kf_in_unread,
+	.seek = kf_part_seek,
+	.unread = kf_part_unread,
 	.inflight = kf_inflight,
 	.stop_reading = kf_stop_reading,
 	.fini = kf_fini,

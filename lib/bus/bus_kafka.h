@@ -180,18 +180,36 @@ int kf_error(struct lt_err *err, int rc, const char *op, const char *what, const
 
 int kf_in_open(struct kf *k, struct lt_err *err);
 void kf_in_serve(struct kf *k);
-/** kf_in_looked() - metadata is known: without a group, ask where the partitions end. */
-void kf_in_looked(struct kf *k);
-void kf_in_limits(struct kf *k, const struct kf_limits *l);
 /** kf_in_flush() - tell librdkafka what may be committed. */
 void kf_in_flush(struct kf *k);
 void kf_in_lag(struct kf *k);
 size_t kf_in_poll(struct lt_bus *b, struct lt_bus_msg **out, size_t max);
 void kf_in_done(struct lt_bus *b, struct lt_bus_msg *m);
-void kf_in_seek(struct lt_bus *b, const struct lt_bus_span *parts, size_t n);
-void kf_in_unread(struct lt_bus *b, const struct lt_bus_span *parts, size_t n);
 bool kf_in_pending(struct kf *k);
 void kf_in_fini(struct kf *k);
+
+/* ---- bus_kafka_part.c ---- */
+
+/** kf_part_find() - the partition if it is ours now, or NULL. */
+struct kf_part *kf_part_find(struct kf *k, const char *log, int32_t partition);
+/** kf_part_forget() - drop messages of @p (NULL: all) that were taken and not handed out yet. */
+void kf_part_forget(struct kf *k, const struct kf_part *p);
+/** kf_part_rebalance() - the group gives us partitions or takes them. */
+void kf_part_rebalance(struct kf *k, rd_kafka_event_t *ev);
+/** kf_part_step() - true: @offset does not follow, and what that means is being asked. */
+bool kf_part_step(struct kf *k, struct kf_part *p, int64_t offset);
+/**
+ * kf_part_complain() - log an error of the assignment and free it; NULL: nothing
+ *
+ * What librdkafka answers may be worth a line; a group that moved on meanwhile is not.
+ */
+void kf_part_complain(const char *what, rd_kafka_error_t *error);
+void kf_part_seek(struct lt_bus *b, const struct lt_bus_span *parts, size_t n);
+void kf_part_unread(struct lt_bus *b, const struct lt_bus_span *parts, size_t n);
+/** kf_part_looked() - metadata is known: without a group, ask where the partitions end. */
+void kf_part_looked(struct kf *k);
+/** kf_part_limits() - the answer to kf_probe_limits(). */
+void kf_part_limits(struct kf *k, const struct kf_limits *l);
 
 /* ---- bus_kafka_out.c ---- */
 
@@ -208,7 +226,7 @@ void kf_out_fini(struct kf *k);
 int kf_probe_start(struct kf_probe *p, struct kf *k, struct lt_err *err);
 /** kf_probe_look() - ask for the metadata of all logs; kf_wake() when answered. */
 void kf_probe_look(struct kf_probe *p);
-/** kf_probe_limits() - ask for the watermarks of a partition; kf_in_limits() gets the answer. */
+/** kf_probe_limits() - ask for the watermarks of a partition; kf_part_limits() gets the answer. */
 void kf_probe_limits(struct kf_probe *p, const struct lt_bus_span *part);
 /** kf_probe_rk() - whom to ask from now on; waits until the former is not in use. NULL: nobody. */
 void kf_probe_rk(struct kf_probe *p, rd_kafka_t *rk);
