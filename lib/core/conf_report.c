@@ -10,25 +10,6 @@
 #define EXCERPT_CHARS 120
 #define GUESS_MAX     40
 
-/* Bytes of the UTF-8 character at @p; 1 for what is none, so that any text can be walked. */
-static size_t char_size(const char *p, size_t left)
-{
-	unsigned char c = (unsigned char)*p;
-	size_t n = c >= 0xf0 ? 4 : c >= 0xe0 ? 3 : c >= 0xc0 ? 2 : 1;
-
-	return n <= left && lt_utf8_valid(p, n) ? n : 1;
-}
-
-/* Nothing that a terminal would act on: C0, DEL, C1 and what is no UTF-8. */
-static bool is_printable(const char *p, size_t n)
-{
-	unsigned char c = (unsigned char)*p;
-
-	if (n == 1)
-		return c >= 0x20 && c < 0x7f;
-	return c != 0xc2 || (unsigned char)p[1] >= 0xa0;
-}
-
 const char *lt_conf_quote(const char *s, size_t n, char out[96])
 {
 	size_t room = 96 - 6, len = 0, size; /* two quotes, "..." and NUL */
@@ -36,10 +17,10 @@ const char *lt_conf_quote(const char *s, size_t n, char out[96])
 
 	out[len++] = '"';
 	for (; s < end; s += size) {
-		size = char_size(s, (size_t)(end - s));
+		size = lt_utf8_step(s, (size_t)(end - s));
 		if (len + size > room)
 			break;
-		if (is_printable(s, size)) {
+		if (lt_utf8_printable(s, size)) {
 			memcpy(out + len, s, size);
 			len += size;
 		} else {
@@ -193,10 +174,10 @@ static void put_excerpt(
 	lt_buf_str(out, first ? "  ..." : "  ");
 	lt_buf_str(&caret, first ? "     " : "  ");
 	for (size_t i = 0; i < shown && n < last; i += size, n++) {
-		size = char_size(line + i, shown - i);
+		size = lt_utf8_step(line + i, shown - i);
 		if (n < first)
 			continue;
-		if (line[i] == '\t' || is_printable(line + i, size))
+		if (line[i] == '\t' || lt_utf8_printable(line + i, size))
 			lt_buf_add(out, line + i, size);
 		else
 			lt_buf_char(out, '?');

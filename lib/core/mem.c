@@ -201,6 +201,23 @@ bool lt_utf8_valid(const char *s, size_t n)
 	return true;
 }
 
+size_t lt_utf8_step(const char *s, size_t left)
+{
+	size_t n = utf8_len((const unsigned char *)s, left);
+
+	return n ? n : 1;
+}
+
+/* C0, DEL, C1 and what is no UTF-8 are not. */
+bool lt_utf8_printable(const char *s, size_t n)
+{
+	unsigned char c = (unsigned char)*s;
+
+	if (n == 1)
+		return c >= 0x20 && c < 0x7f;
+	return c != 0xc2 || (unsigned char)s[1] >= 0xa0;
+}
+
 void lt_buf_json_str(struct lt_buf *b, const char *s, size_t n)
 {
 	const unsigned char *p = (const unsigned char *)s;

@@ -135,31 +135,13 @@ struct doc_file *doc_file_read(struct report *r, const char *path)
 
 /* ---- text ---- */
 
-static size_t char_size(const char *p, size_t left)
-{
-	unsigned char c = (unsigned char)*p;
-	size_t n = c >= 0xf0 ? 4 : c >= 0xe0 ? 3 : c >= 0xc0 ? 2 : 1;
-
-	return n <= left && lt_utf8_valid(p, n) ? n : 1;
-}
-
-/* Nothing that a terminal would act on. */
-static bool is_printable(const char *p, size_t n)
-{
-	unsigned char c = (unsigned char)*p;
-
-	if (n == 1)
-		return c >= 0x20 && c < 0x7f;
-	return c != 0xc2 || (unsigned char)p[1] >= 0xa0;
-}
-
 static void put_text(struct lt_buf *out, const char *s, size_t len, size_t max_chars)
 {
 	size_t size;
 
 	for (size_t i = 0, n = 0; i < len && n < max_chars; i += size, n++) {
-		size = char_size(s + i, len - i);
-		if (s[i] == '\t' || is_printable(s + i, size))
+		size = lt_utf8_step(s + i, len - i);
+		if (s[i] == '\t' || lt_utf8_printable(s + i, size))
 			lt_buf_add(out, s + i, size);
 		else
 			lt_buf_char(out, '?');
@@ -177,13 +159,13 @@ static void put_excerpt(struct lt_buf *out, const struct doc_pos *pos)
 	struct lt_buf caret = {0};
 
 	for (n = 0; n < skip && at < len; n++)
-		at += char_size(line + at, len - at);
+		at += lt_utf8_step(line + at, len - at);
 	lt_buf_str(out, skip ? "  ..." : "  ");
 	put_text(out, line + at, len - at, EXCERPT_CHARS);
 	lt_buf_str(&caret, skip ? "     " : "  ");
 	for (; n + 1 < pos->col && at < len; n++) {
 		lt_buf_char(&caret, line[at] == '\t' ? '\t' : ' ');
-		at += char_size(line + at, len - at);
+		at += lt_utf8_step(line + at, len - at);
 	}
 	lt_buf_printf(out, "\n%s^\n", caret.data);
 	lt_buf_fini(&caret);

@@ -120,14 +120,10 @@ void gofmt_time(struct lt_buf *out, int64_t ns)
 size_t fmt_rune_at(const char *s, size_t left, unsigned long *c)
 {
 	unsigned char b = (unsigned char)*s;
-	size_t n = b >= 0xf0 ? 4 : b >= 0xe0 ? 3 : b >= 0xc0 ? 2 : 1;
+	size_t n = lt_utf8_step(s, left);
 
-	if (b < 0x80) {
-		*c = b;
-		return 1;
-	}
-	if (n > left || !lt_utf8_valid(s, n)) {
-		*c = 0xfffd;
+	if (n == 1) {
+		*c = b < 0x80 ? b : 0xfffd;
 		return 1;
 	}
 	*c = b & (0x7fu >> n);

@@ -10,6 +10,7 @@
 #include <wctype.h>
 
 #include "tmpl.h"
+#include "tmpl_fmt.h"
 
 /* Functions of texts: case, regular expressions, host names, escaping. */
 
@@ -39,21 +40,6 @@ static locale_t get_locale(void)
 
 	pthread_once(&once, make_locale);
 	return utf8_locale;
-}
-
-static size_t rune_at(const char *s, size_t left, wint_t *c)
-{
-	unsigned char b = (unsigned char)*s;
-	size_t n = b >= 0xf0 ? 4 : b >= 0xe0 ? 3 : b >= 0xc0 ? 2 : 1;
-
-	if (n > left || !lt_utf8_valid(s, n)) {
-		*c = 0xfffd;
-		return 1;
-	}
-	*c = n == 1 ? b : b & (0x7fu >> n);
-	for (size_t i = 1; i < n; i++)
-		*c = *c << 6 | ((unsigned char)s[i] & 0x3fu);
-	return n;
 }
 
 static void put_rune(struct lt_buf *b, wint_t c)
@@ -104,15 +90,15 @@ static bool is_separator(wint_t c)
 static struct tval change_case(struct tmpl_run *r, const struct tval *a, enum change how)
 {
 	struct lt_buf b = {0};
-	wint_t c, before = ' ';
+	unsigned long c, before = ' ';
 	size_t n;
 
 	for (size_t i = 0; i < a->len; i += n) {
-		n = rune_at(a->s + i, a->len - i, &c);
-		if (how != TITLE || is_separator(before))
-			put_rune(&b, changed(c, how));
+		n = fmt_rune_at(a->s + i, a->len - i, &c);
+		if (how != TITLE || is_separator((wint_t)before))
+			put_rune(&b, changed((wint_t)c, how));
 		else
-			put_rune(&b, c);
+			put_rune(&b, (wint_t)c);
 		before = c;
 	}
 	return take(r, &b);
@@ -258,7 +244,6 @@ struct tval tf_replace(struct tmpl_run *r, const struct tval *a, size_t n)
 	size_t at = 0, copied = 0;
 	struct regex re;
 	PCRE2_SIZE *o;
-	wint_t c;
 
 	(void)n;
 	if (!regex_open(r, &re, a))
@@ -276,7 +261,7 @@ struct tval tf_replace(struct tmpl_run *r, const struct tval *a, size_t n)
 		}
 		at = o[1];
 		if (empty)
-			at += at < t->len ? rune_at(t->s + at, t->len - at, &c) : 1;
+			at += at < t->len ? lt_utf8_step(t->s + at, t->len - at) : 1;
 	}
 	if (copied < t->len)
 		lt_buf_add(&b, t->s + copied, t->len - copied);

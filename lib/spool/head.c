@@ -27,20 +27,6 @@
 #define VERSION    1u
 #define FIELDS     6
 
-static void put64(uint8_t *p, uint64_t v)
-{
-	v = htole64(v);
-	memcpy(p, &v, 8);
-}
-
-static uint64_t get64(const uint8_t *p)
-{
-	uint64_t v;
-
-	memcpy(&v, p, 8);
-	return le64toh(v);
-}
-
 static _Atomic uint64_t *field(const struct head *h, enum head_field f)
 {
 	return (_Atomic uint64_t *)(void *)(h->map + FIXED_END + 16 * (size_t)f);

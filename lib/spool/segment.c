@@ -1,5 +1,4 @@
 /* SPDX-License-Identifier: MIT */
-#include <endian.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -20,34 +19,6 @@
 #define SEG_MAGIC    "LTSPSEG1"
 #define REC_MAGIC    0x4352544cu /* "LTRC" */
 #define CONTEXT_FLAG (UINT64_C(1) << 63)
-
-static void put32(uint8_t *p, uint32_t v)
-{
-	v = htole32(v);
-	memcpy(p, &v, 4);
-}
-
-static void put64(uint8_t *p, uint64_t v)
-{
-	v = htole64(v);
-	memcpy(p, &v, 8);
-}
-
-static uint32_t get32(const uint8_t *p)
-{
-	uint32_t v;
-
-	memcpy(&v, p, 4);
-	return le32toh(v);
-}
-
-static uint64_t get64(const uint8_t *p)
-{
-	uint64_t v;
-
-	memcpy(&v, p, 8);
-	return le64toh(v);
-}
 
 void seg_header_write(const struct seg_header *h, uint8_t out[SEG_HEADER_BYTES])
 {

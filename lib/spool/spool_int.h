@@ -2,8 +2,10 @@
 #ifndef LATIDO_SPOOL_INT_H
 #define LATIDO_SPOOL_INT_H
 
+#include <endian.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <string.h>
 
 #include "latido/ranges.h"
 #include "latido/spool.h"
@@ -14,6 +16,34 @@
  *
  * Numbers on disk are little-endian.
  */
+
+static inline void put32(uint8_t *p, uint32_t v)
+{
+	v = htole32(v);
+	memcpy(p, &v, 4);
+}
+
+static inline void put64(uint8_t *p, uint64_t v)
+{
+	v = htole64(v);
+	memcpy(p, &v, 8);
+}
+
+static inline uint32_t get32(const uint8_t *p)
+{
+	uint32_t v;
+
+	memcpy(&v, p, 4);
+	return le32toh(v);
+}
+
+static inline uint64_t get64(const uint8_t *p)
+{
+	uint64_t v;
+
+	memcpy(&v, p, 8);
+	return le64toh(v);
+}
 
 /** lt_crc32c() - continue @crc (0 at first) over @n bytes. */
 uint32_t lt_crc32c(uint32_t crc, const void *p, size_t n);

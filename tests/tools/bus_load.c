@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../support/tool.h"
 #include "latido/bus.h"
 #include "latido/clock.h"
 #include "latido/conf.h"
@@ -133,7 +134,6 @@ static void on_delivered(void *arg, uint64_t token, int code, const struct lt_er
 
 int main(int argc, char **argv)
 {
-	struct lt_buf errors = {0};
 	struct load l = {0};
 	struct lt_bus_handler h = {
 		.arg = &l, .state = on_state, .writable = on_writable, .delivered = on_delivered};
@@ -148,12 +148,7 @@ int main(int argc, char **argv)
 		return 2;
 	}
 	lt_log_setup("load", LT_WARN, LT_LOG_LOGFMT);
-	conf = lt_conf_load(
-		&lt_config_schema, (const char *const[]){argv[1]}, 1, NULL, NULL, 0, &errors);
-	if (!conf) {
-		fprintf(stderr, "%s", errors.data);
-		return 78;
-	}
+	conf = tool_conf(argv[1]);
 	l.conf = lt_conf_root(conf);
 	l.sources = strtoul(argv[2], NULL, 10);
 	l.values = strtoul(argv[4], NULL, 10);
@@ -177,7 +172,6 @@ int main(int argc, char **argv)
 	lt_loop_fini(&l.loop);
 	lt_snapshot_free(l.snapshot);
 	lt_buf_fini(&l.wire);
-	lt_buf_fini(&errors);
 	lt_conf_free(conf);
 	return l.failed ? 1 : 0;
 }

@@ -18,6 +18,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../support/tool.h"
 #include "latido/ack.h"
 #include "latido/bus.h"
 #include "latido/clock.h"
@@ -278,7 +279,6 @@ static int open_buses(struct world *w, struct lt_err *err)
 
 int main(int argc, char **argv)
 {
-	struct lt_buf errors = {0};
 	struct world w = {0};
 	struct lt_err err = {0};
 	struct lt_conf *conf;
@@ -293,12 +293,7 @@ int main(int argc, char **argv)
 	for (int i = 2; i < argc; i++)
 		a[i] = strtoull(argv[i], NULL, 10);
 	lt_log_setup("comeback", LT_WARN, LT_LOG_LOGFMT);
-	conf = lt_conf_load(
-		&lt_config_schema, (const char *const[]){argv[1]}, 1, NULL, NULL, 0, &errors);
-	if (!conf) {
-		fprintf(stderr, "%s", errors.data);
-		return 78;
-	}
+	conf = tool_conf(argv[1]);
 	w.conf = lt_conf_root(conf);
 	w.prefix_len = strlen(w.conf->bus.prefix);
 	w.n = a[2];
@@ -345,7 +340,6 @@ int main(int argc, char **argv)
 	free(w.ready);
 	lt_loop_fini(&w.loop);
 	lt_buf_fini(&w.wire);
-	lt_buf_fini(&errors);
 	lt_conf_free(conf);
 	return w.code;
 }

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "../support/tool.h"
 #include "latido/conf.h"
 #include "latido/kafka_topics.h"
 #include "latido/mem.h"
@@ -40,7 +41,7 @@ static bool print(void *arg, const struct lt_bus_msg *m)
 
 int main(int argc, char **argv)
 {
-	struct lt_buf text = {0}, errors = {0};
+	struct lt_buf text = {0};
 	const struct lt_config *root;
 	struct lt_err err = {0};
 	struct lt_conf *conf;
@@ -50,19 +51,12 @@ int main(int argc, char **argv)
 		fprintf(stderr, "usage: kafka_dump CONFIG TOPIC\n");
 		return 2;
 	}
-	conf = lt_conf_load(
-		&lt_config_schema, (const char *const[]){argv[1]}, 1, NULL, NULL, 0, &errors);
-	if (!conf) {
-		fprintf(stderr, "%s", errors.data);
-		lt_buf_fini(&errors);
-		return 78;
-	}
+	conf = tool_conf(argv[1]);
 	root = lt_conf_root(conf);
 	rc = lt_kafka_scan(&root->bus, argv[2], print, &text, &err);
 	if (rc < 0)
 		fprintf(stderr, "kafka_dump: %s\n", err.msg);
 	lt_buf_fini(&text);
-	lt_buf_fini(&errors);
 	lt_conf_free(conf);
 	return rc < 0;
 }

@@ -13,6 +13,7 @@
 #include <stdio.h>
 
 #include "../../producers/load/load.h"
+#include "../support/tool.h"
 #include "latido/bus.h"
 #include "latido/clock.h"
 #include "latido/conf.h"
@@ -98,7 +99,7 @@ int main(int argc, char **argv)
 	struct lag l = {.shapes = lt_shapes_new(64 << 20, 100000)};
 	struct lt_bus_handler h = {.arg = &l, .state = on_state, .readable = on_readable};
 	struct lt_bus_options opt = {.comp = "lag", .n_topics = 1};
-	struct lt_buf errors = {0}, topic = {0};
+	struct lt_buf topic = {0};
 	struct lt_err err = {0};
 	struct lt_conf *conf;
 
@@ -107,12 +108,7 @@ int main(int argc, char **argv)
 		return 2;
 	}
 	lt_log_setup("lag", LT_WARN, LT_LOG_LOGFMT);
-	conf = lt_conf_load(
-		&lt_config_schema, (const char *const[]){argv[1]}, 1, NULL, NULL, 0, &errors);
-	if (!conf) {
-		fprintf(stderr, "%s", errors.data);
-		return 78;
-	}
+	conf = tool_conf(argv[1]);
 	l.conf = lt_conf_root(conf);
 	lt_buf_printf(&topic, "%s/nodes/+/metrics", l.conf->bus.prefix);
 	opt.topics = (const char *const[]){topic.data};
@@ -137,7 +133,6 @@ int main(int argc, char **argv)
 	lt_loop_fini(&l.loop);
 	lt_arena_fini(&l.arena);
 	lt_shapes_free(l.shapes);
-	lt_buf_fini(&errors);
 	lt_buf_fini(&topic);
 	lt_conf_free(conf);
 	return 0;

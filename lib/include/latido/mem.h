@@ -54,6 +54,10 @@ void lt_buf_base64(struct lt_buf *b, const void *p, size_t n);
 
 /** lt_utf8_valid() - RFC 3629 UTF-8 without NUL bytes. */
 bool lt_utf8_valid(const char *s, size_t n);
+/** lt_utf8_step() - bytes of the character at @s; 1 for what is none, so any text can be walked. */
+size_t lt_utf8_step(const char *s, size_t left);
+/** lt_utf8_printable() - what lt_utf8_step() found is nothing that a terminal would act on. */
+bool lt_utf8_printable(const char *s, size_t n);
 
 /**
  * struct lt_arena - bump allocator, freed as a whole
