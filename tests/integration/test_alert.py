@@ -6,6 +6,7 @@ import hashlib
 import hmac
 import json
 import os
+import re
 import signal
 import subprocess
 import time
@@ -15,6 +16,7 @@ import pytest
 import pipeline
 import servers
 from alerting import SECONDS, Site, Webhook
+from conftest import ROOT
 from server_alertmanager import Alertmanager
 from servers import wait_until
 
@@ -77,6 +79,13 @@ def test_an_event_becomes_an_alert_everywhere(site, webhook, shared_postgres, da
     migrate = subprocess.run([os.path.join(bin_folder, "latido-store"), "--config", s.config(), "--migrate"],
                              capture_output=True, timeout=60, check=True)
     assert migrate.returncode == 0
+    role = "latido-alert"  # and it may do what README says
+    with open(os.path.join(ROOT, "README.md"), encoding="utf-8") as f:
+        grants = re.findall(r"-c '(GRANT .*)'", f.read())
+    assert len(grants) == 2
+    name = re.search(r"dbname=(\S+)", database)[1]
+    shared_postgres.sql(f'CREATE ROLE "{role}" LOGIN; CREATE ROLE "latido-live"; {"; ".join(grants)}', name)
+    s.sections["postgres"]["dsn"] = re.sub(r"user=\S+", f"user={role}", database)
     listener = pipeline.Client(mosquitto, ["latido/v1/alerts/#"])
     alert = s.start()
     s.send("n1", temp=20.0)
@@ -110,6 +119,7 @@ def test_an_event_becomes_an_alert_everywhere(site, webhook, shared_postgres, da
         assert parts["v1"] == want
     wait_until(lambda: alert.value("latido_alert_history_rows_total") >= 2, SECONDS, "PostgreSQL has both")
     rows = [json.loads(line) for line in latido(bin_folder, s.config(), "alerts", "--history", "--json").splitlines()]
+    assert not alert.logged("alert_history_away")
     assert [(r["state"], r["value"], r["fingerprint"]) for r in rows] == [
         ("firing", 42.5, fingerprint), ("resolved", 42.5, fingerprint)]
     assert "resolved" in latido(bin_folder, s.config(), "alerts", "--history", "-s", "n1")
