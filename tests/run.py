@@ -3,13 +3,18 @@
 """Builds and runs the test suites and counts single tests.
 
     tests/run.py [SUITE...]     all by default; "unit" means unit-release, unit-asan and unit-tsan
+    tests/run.py SUITE/JOB...   some of a suite, such as integration-asan/test_pipeline
     tests/run.py --list        (also: help)
 
 Logs of everything go to build/test/. The last line is "N passed, N failed" (", N skipped" may
-follow), and what failed is listed just before it; the exit code is 1 when anything failed. Environment:
+follow), and what failed is listed just before it; the exit code is 1 when anything failed.
+
+What each job took goes to build/test-costs. tests/costs is such a file, of one run: the longest
+jobs are begun first, and so many run at a time as the processors have room for. When tests come or
+change much, make a new one: JOBS=1 tests/run.py, then copy build/test-costs. Environment:
 
     FUZZ_SECONDS      how long each fuzz target runs (default 15)
-    JOBS              tests at the same time (default: one more than processors, for many wait)
+    JOBS              tests at the same time, whatever they cost (default: as the processors allow)
     SKIPS_AS_FAILS=1  a skipped test counts as a failed one; so does CI=true
     LATIDO_FULL=1     the tests with Kafka kill more often, under more load (a minute or two more)
 """
@@ -18,7 +23,7 @@ import atexit
 import concurrent.futures
 import functools
 import glob
-import itertools
+import math
 import os
 import re
 import shutil
@@ -36,7 +41,12 @@ BUILD = os.path.join(ROOT, "build")
 LOGS = os.path.join(BUILD, "test")
 SUPPORT = os.path.join(ROOT, "tests", "support")
 PROCESSORS = os.cpu_count() or 2
-WORKERS = int(os.environ.get("JOBS") or PROCESSORS + 1)
+JOBS = int(os.environ.get("JOBS") or 0)
+# Most jobs wait for servers much of their time. How many at most, each with servers of its own, is
+# for memory, and so that a test has a fair part of a processor when all others happen to work.
+WORKERS = JOBS or 2 * PROCESSORS
+COSTS = os.path.join(ROOT, "tests", "costs")
+UNKNOWN = (30.0, 15.0)  # what a job that is not in that file is taken to need
 FUZZ_SECONDS = int(os.environ.get("FUZZ_SECONDS") or 15)
 SKIPS_AS_FAILS = os.environ.get("SKIPS_AS_FAILS") == "1" or os.environ.get("CI") == "true"
 SHOWN_LINES = 400  # of a failed job's log; the rest is in the file
@@ -88,6 +98,7 @@ class Job:
 def temporary_folder():
     """One for the whole run, outside build/: unix sockets need short paths."""
     path = tempfile.mkdtemp(prefix="latido-test-")
+    os.chmod(path, 0o711)  # the user of PostgreSQL gets through
     atexit.register(remove_folder, path)
     return path
 
@@ -217,12 +228,21 @@ def cmocka_jobs(folder, mode):
     return jobs
 
 
+def has_tests(path, mode):
+    """False when the marks of a file of integration tests leave none of them for that build."""
+    if mode == "release":
+        return True
+    with open(path, encoding="utf-8") as f:
+        text = f.read()
+    return not re.search(r"^pytestmark = pytest\.mark\.once", text, re.M) and (mode != "tsan" or "mark.threaded" in text)
+
+
 def pytest_jobs(mode, select=None):
     def jobs():
         found = []
-        paths = glob.glob(os.path.join(ROOT, "tests", "integration", "test_*.py"))
-        # The largest first, so that no long one is left to run alone at the end.
-        for path in sorted(paths, key=os.path.getsize, reverse=True):
+        for path in sorted(glob.glob(os.path.join(ROOT, "tests", "integration", "test_*.py"))):
+            if not has_tests(path, mode):
+                continue
             name = os.path.basename(path).removesuffix(".py")
             junit = os.path.join(LOGS, f"integration-{mode}", name + ".xml")
             base = os.path.join(temporary_folder(), f"{mode}-{name}")
@@ -306,7 +326,6 @@ class Suite:
     name: str
     builds: list  # make arguments, each a list
     jobs: object  # function -> list of Job
-    length: int = 0  # of its longest jobs, in comparison: those are begun first
     alone: bool = False  # its jobs use all processors themselves
     heavy: bool = False  # of the jobs of such suites one runs at a time, beside others
 
@@ -323,18 +342,18 @@ SUITES = [
     Suite("unit-release", binaries("release", "tests-bin"), cmocka_jobs("unit", "release")),
     Suite("unit-asan", binaries("asan", "tests-bin"), cmocka_jobs("unit", "asan")),
     Suite("unit-tsan", binaries("tsan", "tests-bin"), cmocka_jobs("unit", "tsan")),
-    Suite("contract-release", binaries("release", "tests-bin"), cmocka_jobs("contract", "release"), 1),
-    Suite("contract-asan", binaries("asan", "tests-bin"), cmocka_jobs("contract", "asan"), 1),
-    Suite("contract-tsan", binaries("tsan", "tests-bin"), cmocka_jobs("contract", "tsan"), 1),
+    Suite("contract-release", binaries("release", "tests-bin"), cmocka_jobs("contract", "release")),
+    Suite("contract-asan", binaries("asan", "tests-bin"), cmocka_jobs("contract", "asan")),
+    Suite("contract-tsan", binaries("tsan", "tests-bin"), cmocka_jobs("contract", "tsan")),
     Suite("web", [["web"]], web_jobs),
-    Suite("fuzz", [["fuzz-bin"]], fuzz_jobs, 2),
-    Suite("kmod", binaries("release", "all"), kmod_jobs, 10, heavy=True),
-    Suite("fault", binaries("release", "all", "kafka-jars"), fault_jobs, 9, heavy=True),
-    Suite("browser", [*binaries("release", "all"), *binaries("asan", "all")], browser_jobs, 9, heavy=True),
+    Suite("fuzz", [["fuzz-bin"]], fuzz_jobs),
+    Suite("kmod", binaries("release", "all"), kmod_jobs, heavy=True),
+    Suite("fault", binaries("release", "all", "kafka-jars"), fault_jobs, heavy=True),
+    Suite("browser", [*binaries("release", "all"), *binaries("asan", "all")], browser_jobs, heavy=True),
     Suite("integration-release", binaries("release", "all", "tests-bin", "tools-bin", "bench-bin", "kafka-jars"),
-          pytest_jobs("release"), 8),
-    Suite("integration-asan", binaries("asan", "all", "tests-bin", "tools-bin"), pytest_jobs("asan", "not once"), 7),
-    Suite("integration-tsan", binaries("tsan", "all", "tests-bin"), pytest_jobs("tsan", "threaded and not once"), 6),
+          pytest_jobs("release")),
+    Suite("integration-asan", binaries("asan", "all", "tests-bin", "tools-bin"), pytest_jobs("asan", "not once")),
+    Suite("integration-tsan", binaries("tsan", "all", "tests-bin"), pytest_jobs("tsan", "threaded and not once")),
 ]
 
 
@@ -344,15 +363,29 @@ SUITES = [
 def environment(extra):
     env = {k: v for k, v in os.environ.items() if k not in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL")}
     env.update(extra)
+    env.setdefault("LATIDO_PRISTINE", os.path.join(temporary_folder(), "postgres"))
     if SKIPS_AS_FAILS:
         env["SKIPS_AS_FAILS"] = "1"
     return env
 
 
+def wait_for(process, seconds):
+    """Exit code and processor seconds, those of its children in it; subprocess.TimeoutExpired."""
+    deadline = time.monotonic() + seconds
+    while True:
+        pid, status, usage = os.wait4(process.pid, os.WNOHANG)
+        if pid:
+            process.returncode = os.waitstatus_to_exitcode(status)
+            return process.returncode, usage.ru_utime + usage.ru_stime
+        if time.monotonic() > deadline:
+            raise subprocess.TimeoutExpired(process.args, seconds)
+        time.sleep(0.02)
+
+
 def run_logged(command, log, seconds, env):
-    """Exit code and output; the whole process group is killed at the time limit."""
+    """Exit code, output and processor seconds; the whole process group is killed at the time limit."""
     if stopping.is_set():
-        return 130, "stopped\n"
+        return 130, "stopped\n", 0.0
     with open(log, "wb") as f:
         process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=f, stderr=subprocess.STDOUT,
                                    env=environment(env), start_new_session=True)
@@ -360,16 +393,16 @@ def run_logged(command, log, seconds, env):
         if stopping.is_set():  # the signal came between the check above and here
             os.killpg(process.pid, signal.SIGTERM)
         try:
-            code = process.wait(seconds)
+            code, used = wait_for(process, seconds)
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
-            code = process.wait()
+            code, used = wait_for(process, seconds)
             f.seek(0, os.SEEK_END)
             f.write(f"\ntests/run.py: killed after {seconds} s\n".encode())
         finally:
             running.discard(process)
     with open(log, encoding="utf-8", errors="replace") as f:
-        return code, f.read()
+        return code, f.read(), used
 
 
 running = set()
@@ -405,15 +438,15 @@ def run_job(suite, job):
     log = os.path.join(LOGS, suite.name, job.name + ".log")
     started = time.monotonic()
     try:
-        code, output = run_logged(job.command, log, job.seconds, job.env)
+        code, output, used = run_logged(job.command, log, job.seconds, job.env)
     except OSError as e:
-        code, output = 127, f"{job.command[0]}: {e.strerror}\n"
+        code, output, used = 127, f"{job.command[0]}: {e.strerror}\n", 0.0
     count = job.count(code, output)
     if count.failed and job.folder:
         keep_logs(job.folder, os.path.join(LOGS, suite.name, job.name))
     if SKIPS_AS_FAILS and count.skipped:
         count = Count(count.passed, count.failed + count.skipped, 0)
-    return job, code, output, log, count, time.monotonic() - started
+    return job, code, output, log, count, (time.monotonic() - started, used)
 
 
 def show_failure(suite, job, code, output, log):
@@ -431,7 +464,7 @@ def build(arguments, built):
     if key not in built:
         log = os.path.join(LOGS, "build-" + re.sub(r"\W+", "-", " ".join(arguments)).strip("-") + ".log")
         started = time.monotonic()
-        code, output = run_logged(make_target(*arguments), log, 1800, {})
+        code, output, _ = run_logged(make_target(*arguments), log, 1800, {})
         if code != 0:
             print(f"--- make {' '.join(arguments)} failed; log: {os.path.relpath(log, ROOT)}")
             print("\n".join("    " + line for line in output.splitlines()[-SHOWN_LINES:]))
@@ -448,12 +481,15 @@ class Progress:
 
     def __init__(self, suite, jobs):
         self.suite, self.left = suite, len(jobs)
-        self.total, self.seconds = Count(), 0.0
+        self.total, self.seconds, self.used = Count(), 0.0, 0.0
+        self.costs = {}
 
     def add(self, result):
-        job, code, output, log, count, seconds = result
+        job, code, output, log, count, (seconds, used) = result
         self.total.add(count)
+        self.costs[f"{self.suite.name}/{job.name}"] = (seconds, used)
         self.seconds += seconds
+        self.used += used
         self.left -= 1
         if count.failed and not stopping.is_set():
             show_failure(self.suite, job, code, output, log)
@@ -463,31 +499,98 @@ class Progress:
 
     def say(self):
         if not stopping.is_set():
-            print(f"{self.suite.name:<22}{str(self.total):<32}{self.seconds:7.1f} s", flush=True)
+            print(f"{self.suite.name:<22}{str(self.total):<32}{self.seconds:7.1f} s{self.used:9.1f} s of processors",
+                  flush=True)
 
 
-def run_jobs(pairs, workers, progress):
-    """Run (suite, job) pairs, so many at a time, begun in this order; of the heavy ones one at a time."""
+def read_costs(path):
+    """{suite/job: (seconds, processor seconds)}; nothing where there is no such file."""
+    costs = {}
+    try:
+        with open(path, encoding="ascii") as f:
+            for line in f:
+                name, seconds, used = line.split()
+                costs[name] = (float(seconds), float(used))
+    except FileNotFoundError:
+        pass
+    return costs
+
+
+def write_costs(path, costs):
+    with open(path, "w", encoding="ascii") as f:
+        for name, (seconds, used) in sorted(costs.items()):
+            f.write(f"{name} {seconds:.1f} {used:.1f}\n")
+
+
+class Costs:
+    """What jobs are expected to take, by suite and job."""
+
+    def __init__(self, known):
+        self.known = known
+
+    def of(self, suite, job):
+        return self.known.get(f"{suite.name}/{job.name}", UNKNOWN)
+
+    def part(self, suite, job):
+        """How many processors it keeps busy, in the mean."""
+        seconds, used = self.of(suite, job)
+        return used / max(seconds, 0.1)
+
+    def order(self, pairs):
+        """The longest first. One after the other, the heavy ones are as long as all of them together."""
+        heavy = sum(self.of(suite, job)[0] for suite, job in pairs if suite.heavy)
+
+        def length(pair):
+            return (heavy if pair[0].heavy else 0) + self.of(*pair)[0]
+        return sorted(pairs, key=length, reverse=True)
+
+
+def run_jobs(pairs, workers, progress, room=math.inf, costs=Costs({})):
+    """Run (suite, job) pairs, begun in this order; of the heavy ones one at a time.
+
+    So many at a time as workers, and as keep no more processors busy than room. One in any case, and
+    the heavy ones in any case: they are in nobody's way but each other's.
+    """
     waiting, at_work = list(pairs), {}
     with concurrent.futures.ThreadPoolExecutor(workers) as pool:
         while waiting or at_work:
             while len(at_work) < workers:
-                busy = any(suite.heavy for suite in at_work.values())
-                pair = next((pair for pair in waiting if not (busy and pair[0].heavy)), None)
+                heavy = any(suite.heavy for suite, _ in at_work.values())
+                left = room - sum(costs.part(*pair) for pair in at_work.values())
+                pair = next((pair for pair in waiting if (not heavy if pair[0].heavy else
+                                                          not at_work or costs.part(*pair) <= left)), None)
                 if not pair:
                     break
                 waiting.remove(pair)
-                at_work[pool.submit(run_job, *pair)] = pair[0]
+                at_work[pool.submit(run_job, *pair)] = pair
             done, _ = concurrent.futures.wait(at_work, return_when=concurrent.futures.FIRST_COMPLETED)
             for future in done:
-                progress[at_work.pop(future).name].add(future.result())
+                progress[at_work.pop(future)[0].name].add(future.result())
 
 
-def run_suites(suites):
+def chosen(suite, names):
+    """Whether a name on the command line means this suite or a part of it."""
+    return not names or any(suite.name == n or suite.name.startswith(n + "-") or n.startswith(suite.name + "/")
+                            for n in names)
+
+
+def chosen_jobs(suite, names):
+    """Its jobs, or those that are named; what is named and not there is said and counts as failed."""
+    jobs = suite.jobs()
+    wanted = [n.partition("/")[2] for n in names if n.startswith(suite.name + "/")]
+    if not wanted:
+        return jobs
+    for name in set(wanted) - {job.name for job in jobs}:
+        text = f"no job {name}; there are: {' '.join(job.name for job in jobs)}"
+        jobs.append(Job(name, ["sh", "-c", f"echo '{text}'; exit 2"], count_exit_code))
+    return [job for job in jobs if job.name in wanted]
+
+
+def run_suites(suites, names=()):
     """Checks one after the other, then every build, then all other jobs in one pool.
 
     One pool, because most jobs wait for servers now and then, and so that no long one of one suite
-    is left to run alone. The longest of each suite are begun first.
+    is left to run alone.
     """
     built, progress, later = {}, {}, []
     for suite in suites:
@@ -495,7 +598,7 @@ def run_suites(suites):
         if stopping.is_set():
             break
         good = all([build(arguments, built) for arguments in suite.builds])
-        jobs = suite.jobs() if good else []
+        jobs = chosen_jobs(suite, names) if good else []
         progress[suite.name] = Progress(suite, jobs)
         if not good:
             print(f"{suite.name:<22}not built", flush=True)
@@ -503,11 +606,9 @@ def run_suites(suites):
         elif suite.alone:
             run_jobs([(suite, job) for job in jobs], 1, progress)
         else:
-            later.append((suite, jobs))
-    later.sort(key=lambda pair: pair[0].length, reverse=True)
-    # By turns: jobs of one suite tend to want the same (processors, memory, quiet).
-    turns = itertools.zip_longest(*[[(suite, job) for job in jobs] for suite, jobs in later])
-    run_jobs([pair for turn in turns for pair in turn if pair], WORKERS, progress)
+            later += [(suite, job) for job in jobs]
+    costs = Costs(read_costs(COSTS))
+    run_jobs(costs.order(later), WORKERS, progress, math.inf if JOBS else PROCESSORS, costs)
     return progress
 
 
@@ -521,7 +622,7 @@ def main():
     if "--list" in sys.argv or names == ["help"]:
         print("\n".join(suite.name for suite in SUITES))
         return 0
-    unknown = [n for n in names if not any(s.name == n or s.name.startswith(n + "-") for s in SUITES)]
+    unknown = [n for n in names if not any(chosen(suite, [n]) for suite in SUITES)]
     if unknown or any(arg.startswith("-") for arg in sys.argv[1:]):
         print(f"unknown suite: {' '.join(unknown)}; there are: {' '.join(s.name for s in SUITES)}", file=sys.stderr)
         return 2
@@ -531,11 +632,13 @@ def main():
         shutil.rmtree(LOGS, ignore_errors=True)
     os.makedirs(LOGS, exist_ok=True)
     total = Count()
-    for progress in run_suites([suite for suite in SUITES if not names or any(
-            suite.name == n or suite.name.startswith(n + "-") for n in names)]).values():
+    costs = read_costs(LOGS + "-costs") if names else {}
+    for progress in run_suites([suite for suite in SUITES if chosen(suite, names)], names).values():
         total.add(progress.total)
+        costs.update(progress.costs)
     if stopping.is_set():
         return stopped()
+    write_costs(LOGS + "-costs", costs)
     show_failed()
     print(total)
     return 1 if total.failed else 0

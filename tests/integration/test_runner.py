@@ -116,7 +116,7 @@ def test_what_failed_is_said_last(tmp_path):
 
 def test_a_hanging_job_is_killed_with_its_children(tmp_path):
     log = str(tmp_path / "log")
-    code, output = run.run_logged(["sh", "-c", "sleep 1000 & echo child $!; wait"], log, 1, {})
+    code, output, _ = run.run_logged(["sh", "-c", "sleep 1000 & echo child $!; wait"], log, 1, {})
     assert code < 0 and "killed after 1 s" in output
     servers.wait_until(lambda: guard.start_time(int(output.split()[1])) is None, 60, "the child is gone")
 
@@ -165,7 +165,7 @@ def jobs():
 def light():
     wait = 'while ! [ -e "$0/seen" ]; do sleep 0.01; done; touch "$0/light"'
     return [run.Job(f"l{i}", ["sh", "-c", wait, run.LOGS], run.count_exit_code) for i in range(4)]
-run.SUITES = [run.Suite("a", [], jobs, 2, heavy=True), run.Suite("b", [], jobs, 2, heavy=True), run.Suite("c", [], light)]
+run.SUITES = [run.Suite("a", [], jobs, heavy=True), run.Suite("b", [], jobs, heavy=True), run.Suite("c", [], light)]
 sys.exit(run.main())
 """
 
@@ -175,3 +175,65 @@ def test_of_heavy_jobs_one_runs_at_a_time(tmp_path):
                             stdout=subprocess.PIPE, check=False, timeout=60)
     assert result.returncode == 0, result.stdout
     assert result.stdout.splitlines()[-1] == "20 passed, 0 failed"
+
+
+COSTLY = """
+import sys
+sys.path.insert(0, sys.argv[1])
+import run
+run.LOGS, run.COSTS, run.WORKERS, run.PROCESSORS, sys.argv[1:] = sys.argv[2], sys.argv[3], 3, 1, []
+def jobs():
+    # One that needs a processor fails when another of them is at work, and waits until two that need none are.
+    busy = ('mkdir "$0/busy" || exit 1; until [ -e "$0/1" -a -e "$0/2" ]; do sleep 0.01; done; '
+            'sleep 0.05; rmdir "$0/busy"')
+    return [run.Job(f"busy{i}", ["sh", "-c", busy, run.LOGS], run.count_exit_code) for i in range(4)]
+def idle():
+    wait = 'touch "$0/$1"; until [ -e "$0/1" -a -e "$0/2" ]; do sleep 0.01; done'
+    return [run.Job(f"idle{i}", ["sh", "-c", wait, run.LOGS, str(i)], run.count_exit_code) for i in (1, 2)]
+run.SUITES = [run.Suite("a", [], jobs), run.Suite("b", [], idle)]
+sys.exit(run.main())
+"""
+
+
+def test_so_many_run_as_the_processors_have_room_for(tmp_path):
+    costs = tmp_path / "costs"
+    run.write_costs(costs, {"a/busy0": (10, 10), "a/busy1": (8, 8), "a/busy2": (9, 9), "a/busy3": (9, 9), "b/idle1": (7, 0),
+                            "b/idle2": (7, 0)})
+    result = subprocess.run([sys.executable, "-c", COSTLY, os.path.join(ROOT, "tests"), str(tmp_path / "logs"), str(costs)],
+                            text=True, stdout=subprocess.PIPE, check=False, timeout=60)
+    assert result.returncode == 0, result.stdout
+    assert result.stdout.splitlines()[-1] == "6 passed, 0 failed"
+    # What they took is written down for the next time.
+    assert set(run.read_costs(f"{tmp_path}/logs-costs")) == set(run.read_costs(costs))
+
+
+def test_the_longest_are_begun_first():
+    costs = run.Costs({"a/short": (1, 1), "a/long": (90, 1), "h/1": (20, 30), "h/2": (25, 30)})
+    a, h = run.Suite("a", [], None), run.Suite("h", [], None, heavy=True)
+    pairs = [(suite, run.Job(name, [], None)) for suite, name in
+             ((a, "short"), (a, "new"), (a, "long"), (h, "1"), (h, "2"))]
+    # The heavy ones are 45 s together, one after the other; "new" is not known.
+    assert [job.name for _, job in costs.order(pairs)] == ["long", "2", "1", "new", "short"]
+
+
+def test_one_job_of_a_suite(tmp_path):
+    script = FAKE.replace('"sleep", "1000"', '"sleep", "0"')
+
+    def result(*names):
+        out = subprocess.run([sys.executable, "-c", script, os.path.join(ROOT, "tests"), str(tmp_path / "logs"), *names],
+                             text=True, stdout=subprocess.PIPE, check=False, timeout=60).stdout
+        return out.splitlines()[-1]
+    assert result("later/7", "fake/3", "fake/4") == "3 passed, 0 failed"
+    assert result("later/70") == "0 passed, 1 failed"
+    assert result("fake") == "20 passed, 0 failed"
+
+
+@pytest.mark.parametrize("text, builds", [
+    ("pytestmark = pytest.mark.once\n@pytest.mark.threaded\n", ["release"]),
+    ("@pytest.mark.once\ndef test_a(): ...\n", ["release", "asan"]),
+    ("@pytest.mark.threaded\ndef test_a(): ...\n", ["release", "asan", "tsan"]),
+])
+def test_no_job_where_the_marks_leave_no_test(tmp_path, text, builds):
+    path = tmp_path / "test_x.py"
+    path.write_text(text, encoding="utf-8")
+    assert [mode for mode in run.MODES if run.has_tests(path, mode)] == builds
