@@ -350,6 +350,8 @@ static void watch_clock(struct lt_engine *e)
 	engine_windows_shift(e, by_ms, now_ms);
 	e->heard_ms += by_ms;
 	e->rewarm_ms += by_ms;
+	if (e->paused_ms)
+		e->paused_ms += by_ms;
 	engine_clock_jump(e, by_ms, now_ms);
 	engine_grid(e, now_ms - e->conf->alert.delay_ms);
 }
@@ -378,12 +380,16 @@ static bool watch_bus(struct lt_engine *e, int64_t now_ms)
 		lt_sources_pause(e->sources, now_ms);
 		engine_grid(e, now_ms);
 		engine_windows_back(e, now_ms);
+		if (e->paused_ms)
+			lt_rules_pause(e->rules, now_ms - e->paused_ms, &e->sink);
 		/* A cut may have been noticed late: what counts is when something was heard last,
 		 * and events may be as old as that when they arrive. */
 		e->rewarm_ms = e->heard_ms - e->conf->alert.max_lag_ms;
 		rewarm(e);
 		e->rewarm_mono_ns = lt_mono_ns() + REWARM_NS;
 	}
+	if (!connected && !e->paused)
+		e->paused_ms = now_ms;
 	e->paused = !connected;
 	if (republish)
 		lt_outputs_republish(e->outputs, e->rules, now_ms);

@@ -76,6 +76,7 @@ struct lt_engine {
 	int64_t heard_ms;       /* wall clock: the last batch */
 	int64_t offset_ns;      /* wall clock less monotonic clock */
 	bool open, paused;
+	int64_t paused_ms; /* since when; 0: nothing was evaluated before */
 
 	struct engine_window *windows; /* of all rules */
 	size_t n_windows;

@@ -372,6 +372,8 @@ static void lead(struct lt_engine *e, bool merge, int64_t now_ms)
 	if (e->inheritance.alerts.len)
 		restore(e, e->inheritance.alerts.data, e->inheritance.alerts.len,
 			e->inheritance.evaluated_ms, now_ms, e->conf->alert.grace_ms);
+	if (e->paused && !merge) /* until now it was counted */
+		e->paused_ms = now_ms;
 	if (merge)
 		lt_outputs_resync(e->outputs, e->rules);
 	if (!merge)

@@ -477,6 +477,24 @@ void lt_rules_resend(struct lt_rules *r)
 	}
 }
 
+static void pause_rule(struct rule *rule, int64_t by_ms, const struct lt_rules_sink *sink)
+{
+	for (struct alert *a = rule->alerts.first; a; a = a->next) {
+		if (a->pub.state != LT_ALERT_PENDING)
+			continue;
+		a->pub.paused_ms += by_ms;
+		if (sink && sink->changed)
+			sink->changed(sink->ctx, &a->pub);
+	}
+}
+
+void lt_rules_pause(struct lt_rules *r, int64_t by_ms, const struct lt_rules_sink *sink)
+{
+	for (size_t i = 0; i < r->n_groups; i++)
+		for (size_t j = 0; j < r->groups[i]->pub.n_rules; j++)
+			pause_rule((struct rule *)r->groups[i]->pub.rules[j], by_ms, sink);
+}
+
 void lt_rules_forget(struct lt_rules *r)
 {
 	for (size_t i = 0; i < r->n_groups; i++) {

@@ -301,9 +301,9 @@ static void test_partitions(void **state)
 	pg_event(f, "node1", PG_EPOCH, 7)->time_ns = INT64_MIN + 1;
 	pg_put_ok(f, s);
 	assert_string_equal(
-		pg_text(f, "SELECT string_agg(seq::text, ' ' ORDER BY seq) FROM snapshot"), "1 4");
+		pg_cell(f, "SELECT string_agg(seq::text, ' ' ORDER BY seq) FROM snapshot"), "1 4");
 	assert_string_equal(
-		pg_text(f, "SELECT string_agg(seq::text, ' ' ORDER BY seq) FROM snapshot_stray"),
+		pg_cell(f, "SELECT string_agg(seq::text, ' ' ORDER BY seq) FROM snapshot_stray"),
 		"2 3 5 6 7");
 	assert_int_equal(pg_int(f, "SELECT count(*) FROM latido_partition"), 5);
 	assert_int_equal(pg_int(f, "SELECT upto FROM progress"), 7);
@@ -474,10 +474,10 @@ static void test_hourly_chores(void **state)
 	tick_until(f, s, "SELECT count(*) FROM snapshot_stray", 0);
 	/* The replaced epoch's holes are final, the newest one's are not. */
 	assert_string_equal(
-		pg_text(f, "SELECT string_agg(kind || lo || '-' || hi, ',' ORDER BY lo) FROM gap"),
+		pg_cell(f, "SELECT string_agg(kind || lo || '-' || hi, ',' ORDER BY lo) FROM gap"),
 		"replaced2-3,replaced5-5");
 	assert_string_equal(
-		pg_text(f, "SELECT string_agg(upto || above::text, ' ' ORDER BY epoch_id) "
+		pg_cell(f, "SELECT string_agg(upto || above::text, ' ' ORDER BY epoch_id) "
 			   "FROM progress"),
 		"6{} 0{[3,4)}");
 	/* This store's idea of it is old now, which it finds out. */
@@ -524,7 +524,7 @@ static void test_migrations(void **state)
 	assert_int_equal(lt_pg_migrate(&f->conf, two, 2, &applied, &err), LT_OK);
 	assert_int_equal(applied, 1);
 	assert_refused(f, one, 1, "0002_two.sql");
-	assert_string_equal(pg_text(f, "SELECT string_agg(version || name, ' ' ORDER BY version) "
+	assert_string_equal(pg_cell(f, "SELECT string_agg(version || name, ' ' ORDER BY version) "
 				       "FROM schema_migration"),
 		"10001_one.sql 20002_two.sql");
 }

@@ -31,13 +31,13 @@ static void test_rows_as_sent(void **state)
 	assert_int_equal(pg_int(f, ROWS), 3);
 	assert_int_equal(pg_int(f, "SELECT count(*) FROM source"), 2);
 	assert_string_equal(
-		pg_text(f, "SELECT string_agg(name || ' ' || kind, ',' ORDER BY name) FROM source"),
+		pg_cell(f, "SELECT string_agg(name || ' ' || kind, ',' ORDER BY name) FROM source"),
 		"dev:1 device,node1 node");
-	assert_string_equal(pg_text(f, "SELECT string_agg(name || labels::text || kind, ',' "
+	assert_string_equal(pg_cell(f, "SELECT string_agg(name || labels::text || kind, ',' "
 				       "ORDER BY name) FROM series"),
 		"test_a{}1,test_b{\"x\": \"1\"}2");
 	assert_string_equal(
-		pg_text(f, "SELECT string_agg(seq || vals::text, ' ' ORDER BY seq) FROM snapshot "
+		pg_cell(f, "SELECT string_agg(seq || vals::text, ' ' ORDER BY seq) FROM snapshot "
 			   "JOIN source o ON o.id = source_id WHERE o.name = 'node1'"),
 		"1{1,2} 2{NaN,-Infinity}");
 	/* NaN is "no value". */
@@ -46,7 +46,7 @@ static void test_rows_as_sent(void **state)
 		pg_int(f, "SELECT (extract(epoch FROM time) * 1000000)::bigint FROM snapshot "
 			  "JOIN source o ON o.id = source_id WHERE o.name = 'dev:1'"),
 		(f->now_ns + LT_NS_PER_MS) / 1000);
-	assert_string_equal(pg_text(f, "SELECT string_agg(upto || above::text, ' ' ORDER BY upto) "
+	assert_string_equal(pg_cell(f, "SELECT string_agg(upto || above::text, ' ' ORDER BY upto) "
 				       "FROM progress"),
 		"1{} 2{}");
 	pg_sink_free(s);
@@ -79,7 +79,7 @@ static void test_sizes_of_snapshots(void **state)
 	}
 	f->shape = plain;
 	assert_string_equal(
-		pg_text(f, "SELECT string_agg(cardinality(vals)::text, ' ' ORDER BY seq) "
+		pg_cell(f, "SELECT string_agg(cardinality(vals)::text, ' ' ORDER BY seq) "
 			   "FROM snapshot"),
 		"1 1000 5000 100000");
 	assert_int_equal(pg_int(f, "SELECT count(*) FROM latido_values('node1', until => "
@@ -120,7 +120,7 @@ static void test_duplicates(void **state)
 
 static const char *progress(struct pg_fixture *f)
 {
-	return pg_text(f, "SELECT string_agg(upto || above::text, ' ' ORDER BY epoch_id) "
+	return pg_cell(f, "SELECT string_agg(upto || above::text, ' ' ORDER BY epoch_id) "
 			  "FROM progress");
 }
 
@@ -150,7 +150,7 @@ static void test_holes_and_gaps(void **state)
 	pg_put_ok(f, s);
 	assert_string_equal(progress(f), "11{}");
 	assert_string_equal(
-		pg_text(f, "SELECT string_agg(kind || lo || '-' || hi, ',') FROM gap"), "lost4-4");
+		pg_cell(f, "SELECT string_agg(kind || lo || '-' || hi, ',') FROM gap"), "lost4-4");
 	assert_int_equal(lt_gauge_get(&lt_pg_stats.holes), 0);
 	pg_event(f, "node1", PG_EPOCH, 4); /* given up is given up */
 	pg_put_ok(f, s);
@@ -167,7 +167,7 @@ static void test_too_many_islands(void **state)
 		pg_event(f, "node1", PG_EPOCH, 2 * i);
 	pg_put_ok(f, s);
 	assert_string_equal(
-		pg_text(f, "SELECT string_agg(kind || lo || '-' || hi, ',' ORDER BY lo) FROM gap"),
+		pg_cell(f, "SELECT string_agg(kind || lo || '-' || hi, ',' ORDER BY lo) FROM gap"),
 		"islands1-1,islands3-3");
 	assert_int_equal(pg_int(f, "SELECT upto FROM progress"), 4);
 	assert_int_equal(pg_int(f, ROWS), LT_PG_ISLANDS_MAX + 2);

@@ -222,7 +222,7 @@ int64_t pg_int(struct pg_fixture *f, const char *sql)
 	return v;
 }
 
-const char *pg_text(struct pg_fixture *f, const char *sql)
+const char *pg_cell(struct pg_fixture *f, const char *sql)
 {
 	static char text[1024];
 	struct pg_result *r = one(f, sql);

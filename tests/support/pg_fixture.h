@@ -51,8 +51,8 @@ void pg_put_ok(struct pg_fixture *f, struct lt_sink *s);
 
 /** pg_int() - the one number that a query returns; fails the test when it does not. */
 int64_t pg_int(struct pg_fixture *f, const char *sql);
-/** pg_text() - the one text; valid until the next call. */
-const char *pg_text(struct pg_fixture *f, const char *sql);
+/** pg_cell() - the one text; valid until the next call. */
+const char *pg_cell(struct pg_fixture *f, const char *sql);
 void pg_sql(struct pg_fixture *f, const char *sql);
 
 #endif

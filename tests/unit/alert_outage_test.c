@@ -459,6 +459,28 @@ static void what_is_made_here_waits_for_time(void **state)
 	teardown(f);
 }
 
+/* What nobody could see does not count for `for`. */
+static void an_outage_does_not_count_for_for(void **state)
+{
+	struct fixture *f = setup("groups:\n"
+				  "- name: g\n"
+				  "  rules:\n"
+				  "  - {alert: Hot, expr: 'temp > 50', for: 5m}\n");
+
+	(void)state;
+	send_for(f, 3 * MIN_MS, 60);
+	assert_int_equal(PENDING(f), 1);
+	cut(f, 4 * MIN_MS);
+	for (int i = 0; i < 11; i++) {
+		assert_int_equal(PENDING(f), 1);
+		assert_int_equal(FIRING(f), 0);
+		send_for(f, 10000, 60);
+	}
+	send_for(f, 20000, 60);
+	assert_int_equal(FIRING(f), 1);
+	teardown(f);
+}
+
 /* ---- a clock that is set ---- */
 
 static const char clock_rules[] = "groups:\n"
@@ -534,6 +556,7 @@ int main(void)
 		cmocka_unit_test(the_next_outage_widens_the_hole),
 		cmocka_unit_test(an_outage_during_the_start),
 		cmocka_unit_test(what_is_made_here_waits_for_time),
+		cmocka_unit_test(an_outage_does_not_count_for_for),
 		cmocka_unit_test(the_clock_is_set_forward),
 		cmocka_unit_test(the_clock_is_set_back),
 	};

@@ -315,6 +315,12 @@ int lt_rules_restore(struct lt_rules *r, const char *json, size_t len,
 void lt_rules_hold(
 	struct lt_rules *r, const struct lt_rule *rule, int64_t since_ms, int64_t until_ms);
 
+/**
+ * lt_rules_pause() - for @by_ms nobody could evaluate: of pending alerts that does not count for `for`
+ * @sink: hears of each one that changed.
+ */
+void lt_rules_pause(struct lt_rules *r, int64_t by_ms, const struct lt_rules_sink *sink);
+
 /* ---- for the command line ---- */
 
 /**
