@@ -109,6 +109,7 @@ static int start(struct lt_ctx *ctx, struct lt_err *err)
 		.batch = &c->batch,
 		.sink = &lt_sink_alert_ops,
 		.everything = true,
+		.publishes = true,
 		.since_ns = lt_wall_ns() - longest_ms * LT_NS_PER_MS,
 		.bus_state = bus_state,
 		.writable = writable,

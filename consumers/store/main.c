@@ -48,6 +48,7 @@ static int start(struct lt_ctx *ctx, struct lt_err *err)
 		.batch = &ctx->conf->store.batch,
 		.sink = &lt_sink_pg_ops,
 		.backlog = true,
+		.publishes = true,
 		.inbox_dir = ctx->conf->store.inbox_dir,
 		.inbox_max_bytes = ctx->conf->store.inbox_max_bytes,
 	};

@@ -535,6 +535,7 @@ struct lt_consumer *lt_consumer_new(
 		.durable = !opt->everything,
 		.since_ns = opt->since_ns,
 		.no_retained = true,
+		.publishes = opt->publishes,
 		.topics = (const char *const *)c->topics,
 		.n_topics = opt->backlog ? 3 : 2};
 

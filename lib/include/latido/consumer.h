@@ -101,6 +101,7 @@ struct lt_consumer_options {
 	int64_t drain_timeout_ms;
 	const struct lt_sink_ops *sink;
 	bool backlog;          /* also read .../backlog */
+	bool publishes;        /* as in lt_bus_options: more than a dead letter now and then */
 	const char *inbox_dir; /* log of what devices send; NULL or empty = none */
 	int64_t inbox_max_bytes;
 	const char *client; /* names the client of the bus; NULL: comp */
