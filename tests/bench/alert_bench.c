@@ -3,7 +3,7 @@
  * What the engine of latido-alert costs: 10 000 sources (ALERT_SOURCES: so many) with 400 values each
  * at one event a second, 100 rules like the default ones. Time is simulated, so a busy machine only
  * takes longer: CPU seconds for each simulated second are the share of one core. Decoding is part of
- * it, the bus is not (tests/bench/alert/bench_alert.py has both, beside Prometheus). A round is
+ * it, the bus is not (tests/bench/alert.py has both, beside Prometheus). A round is
  * --seconds simulated ones.
  */
 #include <stdio.h>

@@ -394,6 +394,71 @@ static void restart_too_late(void **state)
 	expect(f, "cancelled A 1 +3601\n");
 }
 
+static size_t look(struct fixture *f, int64_t t)
+{
+	return lt_rules_look(f->rules, lt_rules_group(f->rules, 0)->rules[0], T0 + t * S,
+		lt_promql_mem_storage(f->mem), &f->sink);
+}
+
+static void looks(void **state)
+{
+	struct fixture *f = *state;
+
+	f->rules = load(f, "groups: [{name: g, limit: 2, rules: [{alert: A, expr: 'x > 5', "
+			   "annotations: {v: '{{ $value }}'}}]}]\n");
+	put(f, "x", "1", 0, 9);
+	eval(f, 1);
+	expect(f, "firing A 1 +1\nsend A 1 +1\n");
+	/* What is active stays as it is, true or not. */
+	put(f, "x", "1", 2, 1);
+	assert_int_equal(look(f, 2), 0);
+	expect(f, "");
+	put(f, "x", "2", 3, 7);
+	assert_int_equal(look(f, 3), 1);
+	expect(f, "firing A 2 +3\nsend A 2 +3\n");
+	assert_int_equal(lt_rules_group(f->rules, 0)->rules[0]->n_firing, 2);
+	/* Beyond the group's limit: what that means is said by the evaluation. */
+	put(f, "x", "3", 4, 7);
+	put(f, "x", "4", 4, 7);
+	assert_int_equal(look(f, 4), 0);
+	expect(f, "");
+	put(f, "x", "3", 5, 1);
+	eval(f, 5);
+	expect(f, "resolved A 1 +5\nfiring A 4 +5\nsend A 1 ended +5\nsend A 4 +5\n"
+		  "stale ALERTS{alertname=\"A\", alertstate=\"firing\", i=\"1\"}\n"
+		  "stale ALERTS_FOR_STATE{alertname=\"A\", i=\"1\"}\n");
+	/* An alert that lived through an evaluation may begin again. */
+	put(f, "x", "2", 6, 1);
+	put(f, "x", "4", 6, 1);
+	eval(f, 6);
+	lt_buf_reset(&f->log);
+	put(f, "x", "2", 7, 8);
+	assert_int_equal(look(f, 7), 1);
+	expect(f, "firing A 2 +7\nsend A 2 +7\n");
+}
+
+static void looks_that_cannot_be(void **state)
+{
+	struct fixture *f = *state;
+
+	f->rules = load(f, "groups: [{name: g, rules: [{alert: A, expr: 'x > 5 or x < 3', "
+			   "labels: {i: same}}]}]\n");
+	put(f, "x", "1", 0, 9);
+	put(f, "x", "2", 0, 9);
+	/* Two with the same labels, then an expression that fails: the evaluation says so. */
+	assert_int_equal(look(f, 0), 0);
+	expect(f, "");
+	lt_rules_free(f->rules);
+	f->rules = load(f, "groups: [{name: g, rules: [{alert: A, expr: 'x / on() x'}]}]\n");
+	assert_int_equal(look(f, 1), 0);
+	expect(f, "");
+	lt_rules_free(f->rules);
+	f->rules = load(f, "groups: [{name: g, rules: [{alert: A, expr: '1'}]}]\n");
+	assert_int_equal(look(f, 2), 1);
+	assert_int_equal(look(f, 3), 0);
+	expect(f, "firing A  +2\nsend A  +2\n");
+}
+
 static void texts(void **state)
 {
 	struct fixture *f = *state;
@@ -444,6 +509,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(forgotten, setup, teardown),
 		cmocka_unit_test_setup_teardown(restarts, setup, teardown),
 		cmocka_unit_test_setup_teardown(restart_too_late, setup, teardown),
+		cmocka_unit_test_setup_teardown(looks, setup, teardown),
+		cmocka_unit_test_setup_teardown(looks_that_cannot_be, setup, teardown),
 		cmocka_unit_test_setup_teardown(texts, setup, teardown),
 		cmocka_unit_test_setup_teardown(bad_states, setup, teardown),
 	};
