@@ -124,7 +124,7 @@ static void fill(struct fleet *f, uint32_t class, bool jump, int64_t t)
 
 	v[n++] = jump;
 	while (n < FIRST_FS)
-		v[n++] = (double)t * 0.1 + class;
+		v[n++] = (double)t * 0.9 + class;
 	for (size_t i = 0; i < LT_ARRAY_LEN(fs); i++)
 		for (int d = 0; d < DISKS; d++)
 			v[n++] = i == READONLY ? 0 : 1e9 + (double)(t % 1000);
