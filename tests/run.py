@@ -46,7 +46,6 @@ JOBS = int(os.environ.get("JOBS") or 0)
 # for memory, and so that a test has a fair part of a processor when all others happen to work.
 WORKERS = JOBS or 2 * PROCESSORS
 COSTS = os.path.join(ROOT, "tests", "costs")
-UNKNOWN = (30.0, 15.0)  # what a job that is not in that file is taken to need
 FUZZ_SECONDS = int(os.environ.get("FUZZ_SECONDS") or 15)
 SKIPS_AS_FAILS = os.environ.get("SKIPS_AS_FAILS") == "1" or os.environ.get("CI") == "true"
 SHOWN_LINES = 400  # of a failed job's log; the rest is in the file
@@ -529,7 +528,12 @@ class Costs:
         self.known = known
 
     def of(self, suite, job):
-        return self.known.get(f"{suite.name}/{job.name}", UNKNOWN)
+        """(seconds, processor seconds); a new job is taken for a usual one of its suite."""
+        found = self.known.get(f"{suite.name}/{job.name}")
+        if found is None:
+            usual = [cost for name, cost in self.known.items() if name.startswith(suite.name + "/")]
+            found = sorted(usual)[len(usual) // 2] if usual else (1.0, 0.5)
+        return found
 
     def part(self, suite, job):
         """How many processors it keeps busy, in the mean."""
