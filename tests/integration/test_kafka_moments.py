@@ -76,7 +76,8 @@ def test_what_stays_is_stored_while_a_rebalance_is_open(site):
     # Whoever is told to end while Kafka is away does not wait for it until the session is over.
     site.kafka.kill()
     for store in stores:
-        store.terminate()
+        store.signal(signal.SIGTERM)
+    assert [store.wait_exit() for store in stores] == [0, 0, 0]
 
 
 def joining(program):

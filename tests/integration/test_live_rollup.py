@@ -41,8 +41,8 @@ class Site:
         return self.postgres.sql(query)
 
     def send(self, seq, at_ms, vals, shape):
-        self.client.publish(metrics_topic("r1"), event("r1", seq, vals, shape=shape, interval_ms=1000,
-                                                       time_ns=at_ms * 1_000_000))
+        self.client.send(metrics_topic("r1"), event("r1", seq, vals, shape=shape, interval_ms=1000,
+                                                    time_ns=at_ms * 1_000_000))
 
     def wait_stored(self, seq):
         wait_until(lambda: self.sql("SELECT upto FROM progress") == [(str(seq),)], SECONDS, f"event {seq} is stored")
