@@ -11,6 +11,7 @@
 #include <cmocka.h>
 
 #include "../../lib/core/ready.h"
+#include "../support/fake_sink.h"
 #include "latido/bus_mem.h"
 #include "latido/clock.h"
 #include "latido/consumer.h"
@@ -18,134 +19,9 @@
 #include "latido/log.h"
 #include "latido/stats.h"
 
-/*
- * The runtime on the in-memory bus with a scripted sink: the sink notes what it was told to make
- * durable, and fails, blocks or knows shapes as the test says.
- */
+/* The runtime on the in-memory bus with a scripted sink. */
 
-#define SEEN_MAX   8192
 #define DEADLINE_S 60
-
-static struct {
-	pthread_mutex_t mutex;
-	pthread_cond_t cond;
-	uint64_t seqs[SEEN_MAX]; /* durable, in order */
-	size_t n, opens, puts, flushes, largest;
-	int fail_opens, fail_puts, fail_finds; /* with RETRY, so many times */
-	enum lt_class open_class;
-	uint64_t poison_seq;
-	bool answer; /* put() publishes the highest number under three topics */
-	bool block;  /* put() waits until it is cleared */
-	bool blocked;
-	struct lt_buf shape; /* find_shape() answers this */
-	size_t finds;
-} sink = {.mutex = PTHREAD_MUTEX_INITIALIZER, .cond = PTHREAD_COND_INITIALIZER};
-
-static int fake_init(struct lt_sink *s, const struct lt_config *conf, struct lt_err *err);
-
-static int fake_open(struct lt_sink *s, struct lt_err *err)
-{
-	int rc = LT_OK;
-
-	(void)s;
-	pthread_mutex_lock(&sink.mutex);
-	sink.opens++;
-	if (sink.fail_opens > 0) {
-		sink.fail_opens--;
-		rc = lt_fail(err, LT_EIO, sink.open_class, "fake.open", "no server");
-	}
-	pthread_mutex_unlock(&sink.mutex);
-	return rc;
-}
-
-static int fake_put(struct lt_sink *s, const struct lt_batch *b, size_t *bad, struct lt_err *err)
-{
-	int rc = LT_OK;
-
-	pthread_mutex_lock(&sink.mutex);
-	sink.puts++;
-	sink.largest = b->n > sink.largest ? b->n : sink.largest;
-	while (sink.block) {
-		sink.blocked = true;
-		pthread_cond_wait(&sink.cond, &sink.mutex);
-	}
-	sink.blocked = false;
-	if (sink.fail_puts > 0) {
-		sink.fail_puts--;
-		rc = lt_fail(err, LT_EIO, LT_CLS_RETRY, "fake.put", "server went away");
-	}
-	for (size_t i = 0; rc == LT_OK && i < b->n; i++)
-		if (sink.poison_seq && b->events[i]->seq == sink.poison_seq) {
-			*bad = i;
-			rc = lt_fail(err, LT_EDATA, LT_CLS_POISON, "fake.put", "cannot be stored");
-		}
-	for (size_t i = 0; rc == LT_OK && sink.answer && i < b->n; i++) {
-		char text[32], topic[32];
-		int n = snprintf(text, sizeof(text), "%llu", (unsigned long long)b->events[i]->seq);
-
-		snprintf(topic, sizeof(topic), "ack/%d", (int)(b->events[i]->seq % 3));
-		lt_outbox_put(s->outbox, topic, text, (size_t)n, false);
-	}
-	for (size_t i = 0; rc == LT_OK && i < b->n && sink.n < SEEN_MAX; i++)
-		sink.seqs[sink.n++] = b->events[i]->seq;
-	pthread_mutex_unlock(&sink.mutex);
-	return rc;
-}
-
-static int fake_find_shape(
-	struct lt_sink *s, uint64_t hash, struct lt_buf *bytes, struct lt_err *err)
-{
-	(void)s;
-	(void)hash;
-	sink.finds++;
-	if (sink.fail_finds > 0) {
-		sink.fail_finds--;
-		return lt_fail(err, LT_EIO, LT_CLS_RETRY, "fake.find", "server went away");
-	}
-	if (!sink.shape.len)
-		return LT_EAGAIN;
-	lt_buf_add(bytes, sink.shape.data, sink.shape.len);
-	return LT_OK;
-}
-
-static int fake_flush(struct lt_sink *s, struct lt_err *err)
-{
-	(void)s;
-	(void)err;
-	sink.flushes++;
-	return LT_OK;
-}
-
-static void fake_interrupt(struct lt_sink *s)
-{
-	(void)s;
-	pthread_mutex_lock(&sink.mutex);
-	sink.block = false;
-	pthread_cond_signal(&sink.cond);
-	pthread_mutex_unlock(&sink.mutex);
-}
-
-static int fake_init(struct lt_sink *s, const struct lt_config *conf, struct lt_err *err)
-{
-	(void)conf;
-	(void)err;
-	s->interrupt = fake_interrupt;
-	return LT_OK;
-}
-
-static void fake_fini(struct lt_sink *s)
-{
-	(void)s;
-}
-
-static const struct lt_sink_ops fake_ops = {.name = "fake",
-	.size = sizeof(struct lt_sink),
-	.init = fake_init,
-	.open = fake_open,
-	.put = fake_put,
-	.find_shape = fake_find_shape,
-	.flush = fake_flush,
-	.fini = fake_fini};
 
 /* ---- the world around one test ---- */
 
@@ -226,9 +102,9 @@ static bool consumer_up(void)
 
 	lt_stats_render(&out); /* touches every gauge on the way */
 	lt_buf_fini(&out);
-	pthread_mutex_lock(&sink.mutex);
-	up = sink.opens > 0;
-	pthread_mutex_unlock(&sink.mutex);
+	pthread_mutex_lock(&fake_sink.mutex);
+	up = fake_sink.opens > 0;
+	pthread_mutex_unlock(&fake_sink.mutex);
 	return up;
 }
 
@@ -238,7 +114,7 @@ static void start_consumer(void)
 		.conf = w.c,
 		.batch = &w.c->hot.batch,
 		.drain_timeout_ms = w.c->hot.drain_timeout_ms,
-		.sink = &fake_ops,
+		.sink = &fake_sink_ops,
 		.failed = on_failed,
 		.drained = on_drained};
 	struct lt_err err = {0};
@@ -261,11 +137,7 @@ static int setup(void **state)
 
 	(void)state;
 	memset(&w, 0, sizeof(w));
-	sink.n = sink.opens = sink.puts = sink.flushes = sink.largest = sink.finds = 0;
-	sink.fail_opens = sink.fail_puts = sink.fail_finds = 0;
-	sink.open_class = LT_CLS_RETRY;
-	sink.poison_seq = 0;
-	sink.block = sink.blocked = sink.answer = false;
+	fake_sink_reset();
 	lt_log_setup("test", LT_ERROR, LT_LOG_LOGFMT);
 	snprintf(url, sizeof(url), "bus.url=mem://consumer%u", hub++);
 	w.conf = lt_conf_load(
@@ -296,7 +168,7 @@ static int teardown(void **state)
 	lt_loop_fini(&w.loop);
 	lt_conf_free(w.conf);
 	lt_buf_fini(&w.letters);
-	lt_buf_fini(&sink.shape);
+	lt_buf_fini(&fake_sink.shape);
 	lt_stats_clear();
 	return 0;
 }
@@ -353,9 +225,9 @@ static bool seen_enough(void)
 {
 	bool yes;
 
-	pthread_mutex_lock(&sink.mutex);
-	yes = sink.n >= want_seen && w.n_letters >= want_letters;
-	pthread_mutex_unlock(&sink.mutex);
+	pthread_mutex_lock(&fake_sink.mutex);
+	yes = fake_sink.n >= want_seen && w.n_letters >= want_letters;
+	pthread_mutex_unlock(&fake_sink.mutex);
 	return yes;
 }
 
@@ -364,7 +236,7 @@ static void run_until_seen(size_t events, size_t letters)
 	want_seen = events;
 	want_letters = letters;
 	run_until(seen_enough);
-	assert_int_equal(sink.n, events);
+	assert_int_equal(fake_sink.n, events);
 	assert_int_equal(w.n_letters, letters);
 }
 
@@ -377,9 +249,9 @@ static bool sink_blocked(void)
 {
 	bool yes;
 
-	pthread_mutex_lock(&sink.mutex);
-	yes = sink.blocked;
-	pthread_mutex_unlock(&sink.mutex);
+	pthread_mutex_lock(&fake_sink.mutex);
+	yes = fake_sink.blocked;
+	pthread_mutex_unlock(&fake_sink.mutex);
 	return yes;
 }
 
@@ -398,8 +270,8 @@ static void events_arrive_once_and_in_order(void **state)
 		publish_event(i, true);
 	run_until_seen(3000, 0);
 	for (size_t i = 0; i < 3000; i++)
-		assert_int_equal(sink.seqs[i], i + 1);
-	assert_true(sink.largest <= 100);
+		assert_int_equal(fake_sink.seqs[i], i + 1);
+	assert_true(fake_sink.largest <= 100);
 }
 
 static void dead_letters_wait_for_permission(void **state)
@@ -423,41 +295,41 @@ static void dead_letters_wait_for_permission(void **state)
 static void failed_batches_are_put_again_as_a_whole(void **state)
 {
 	(void)state;
-	sink.fail_opens = 2;
-	sink.fail_puts = 3;
+	fake_sink.fail_opens = 2;
+	fake_sink.fail_puts = 3;
 	start_consumer();
 	for (uint64_t i = 1; i <= 250; i++)
 		publish_event(i, true);
 	run_until_seen(250, 0);
 	for (size_t i = 0; i < 250; i++)
-		assert_int_equal(sink.seqs[i], i + 1);
-	assert_true(sink.opens >= 6); /* a failed put opens again */
+		assert_int_equal(fake_sink.seqs[i], i + 1);
+	assert_true(fake_sink.opens >= 6); /* a failed put opens again */
 }
 
 static void configuration_errors_end_it(void **state)
 {
 	(void)state;
-	sink.fail_opens = 1;
-	sink.open_class = LT_CLS_CONFIG;
+	fake_sink.fail_opens = 1;
+	fake_sink.open_class = LT_CLS_CONFIG;
 	start_consumer();
 	publish_event(1, true);
 	while (w.failure.code == 0)
 		run_until(consumer_up);
 	assert_int_equal(w.failure.cls, LT_CLS_CONFIG);
 	assert_string_equal(w.failure.msg, "no server");
-	assert_int_equal(sink.n, 0);
+	assert_int_equal(fake_sink.n, 0);
 }
 
 static void poison_becomes_a_dead_letter_and_the_rest_goes_on(void **state)
 {
 	(void)state;
-	sink.poison_seq = 7;
+	fake_sink.poison_seq = 7;
 	start_consumer();
 	for (uint64_t i = 1; i <= 20; i++)
 		publish_event(i, true);
 	run_until_seen(19, 1);
 	for (size_t i = 0; i < 19; i++)
-		assert_int_equal(sink.seqs[i], i + 1 + (i >= 6));
+		assert_int_equal(fake_sink.seqs[i], i + 1 + (i >= 6));
 	assert_non_null(strstr(w.letters.data, "\"consumer\":\"test\""));
 	assert_non_null(strstr(w.letters.data, "\"reason\":\"conflict\""));
 	assert_non_null(strstr(w.letters.data, "cannot be stored"));
@@ -493,9 +365,9 @@ static void announced_shapes_wait_for_their_names(void **state)
 	publish_event(3, true);
 	run_until_seen(3, 0);
 	/* The one that brings the shape comes first, then those that waited, in order. */
-	assert_int_equal(sink.seqs[0], 3);
-	assert_int_equal(sink.seqs[1], 1);
-	assert_int_equal(sink.seqs[2], 2);
+	assert_int_equal(fake_sink.seqs[0], 3);
+	assert_int_equal(fake_sink.seqs[1], 1);
+	assert_int_equal(fake_sink.seqs[2], 2);
 	publish_event(4, false);
 	run_until_seen(4, 0);
 }
@@ -509,7 +381,7 @@ static void sink_knows_the_shape(void)
 	lt_snapshot_begin(w.snap);
 	lt_snapshot_value(w.snap, "a", LT_KIND_GAUGE, 1);
 	assert_int_equal(lt_snapshot_event(w.snap, &e, &err), LT_OK);
-	lt_buf_add(&sink.shape, e.shape->bytes, e.shape->size);
+	lt_buf_add(&fake_sink.shape, e.shape->bytes, e.shape->size);
 }
 
 static void announced_shapes_are_asked_from_the_sink(void **state)
@@ -520,8 +392,8 @@ static void announced_shapes_are_asked_from_the_sink(void **state)
 	publish_event(1, false);
 	publish_event(2, false);
 	run_until_seen(2, 0);
-	assert_int_equal(sink.seqs[0], 1);
-	assert_int_equal(sink.finds, 1);
+	assert_int_equal(fake_sink.seqs[0], 1);
+	assert_int_equal(fake_sink.finds, 1);
 }
 
 /* What waits at the broker for a consumer that was away: none of it has its names inline. */
@@ -534,19 +406,19 @@ static void a_backlog_waits_for_the_answer_of_the_sink(void **state)
 		publish_event(i, false);
 	run_until_seen(1000, 0);
 	for (size_t i = 0; i < 1000; i++)
-		assert_int_equal(sink.seqs[i], i + 1);
+		assert_int_equal(fake_sink.seqs[i], i + 1);
 }
 
 static void a_sink_that_is_away_is_asked_again(void **state)
 {
 	(void)state;
 	sink_knows_the_shape();
-	sink.fail_finds = 7; /* with the waits between them, longer than LT_PARK_NS */
+	fake_sink.fail_finds = 7; /* with the waits between them, longer than LT_PARK_NS */
 	start_consumer();
 	for (uint64_t i = 1; i <= 100; i++)
 		publish_event(i, false);
 	run_until_seen(100, 0);
-	assert_int_equal(sink.finds, 8);
+	assert_int_equal(fake_sink.finds, 8);
 }
 
 static bool some_wait_for_their_shape(void)
@@ -569,7 +441,7 @@ static void draining_asks_for_shapes_first(void **state)
 
 	(void)state;
 	sink_knows_the_shape();
-	sink.block = true;
+	fake_sink.block = true;
 	start_consumer();
 	publish("latido/v1/nodes/n1/metrics", other, strlen(other));
 	run_until(sink_blocked); /* so it cannot be asked */
@@ -577,13 +449,13 @@ static void draining_asks_for_shapes_first(void **state)
 		publish_event(i, false);
 	run_until(some_wait_for_their_shape);
 	lt_consumer_drain(w.consumer);
-	fake_interrupt(NULL);
+	fake_sink_interrupt(NULL);
 	run_until(is_drained);
 	assert_true(w.complete);
 	assert_int_equal(w.n_letters, 0);
-	assert_true(sink.n > 1);
-	for (size_t i = 0; i < sink.n; i++)
-		assert_int_equal(sink.seqs[i], i + 1);
+	assert_true(fake_sink.n > 1);
+	for (size_t i = 0; i < fake_sink.n; i++)
+		assert_int_equal(fake_sink.seqs[i], i + 1);
 }
 
 static void shapes_that_never_come_are_dead_letters(void **state)
@@ -598,17 +470,17 @@ static void shapes_that_never_come_are_dead_letters(void **state)
 static void a_slow_sink_stops_the_reading_and_loses_nothing(void **state)
 {
 	(void)state;
-	sink.block = true;
+	fake_sink.block = true;
 	start_consumer();
 	publish_event(1, true);
 	run_until(sink_blocked);
 	for (uint64_t i = 2; i <= 500; i++)
 		publish_event(i, true);
-	fake_interrupt(NULL);
+	fake_sink_interrupt(NULL);
 	run_until_seen(500, 0);
-	assert_true(sink.largest <= 100);
+	assert_true(fake_sink.largest <= 100);
 	for (size_t i = 0; i < 500; i++)
-		assert_int_equal(sink.seqs[i], i + 1);
+		assert_int_equal(fake_sink.seqs[i], i + 1);
 }
 
 static void draining_finishes_what_was_read(void **state)
@@ -623,17 +495,17 @@ static void draining_finishes_what_was_read(void **state)
 	lt_consumer_drain(w.consumer);
 	run_until(is_drained);
 	assert_true(w.complete);
-	assert_int_equal(sink.n, 50);
-	assert_int_equal(sink.flushes, 1);
+	assert_int_equal(fake_sink.n, 50);
+	assert_int_equal(fake_sink.flushes, 1);
 }
 
 static bool put_was_tried(void)
 {
 	bool yes;
 
-	pthread_mutex_lock(&sink.mutex);
-	yes = sink.puts > 0;
-	pthread_mutex_unlock(&sink.mutex);
+	pthread_mutex_lock(&fake_sink.mutex);
+	yes = fake_sink.puts > 0;
+	pthread_mutex_unlock(&fake_sink.mutex);
 	return yes;
 }
 
@@ -641,14 +513,14 @@ static void draining_into_a_broken_sink_says_that_it_is_incomplete(void **state)
 {
 	(void)state;
 	w.c->hot.drain_timeout_ms = 300;
-	sink.fail_puts = INT32_MAX;
+	fake_sink.fail_puts = INT32_MAX;
 	start_consumer();
 	publish_event(1, true);
 	run_until(put_was_tried);
 	lt_consumer_drain(w.consumer);
 	run_until(is_drained);
 	assert_false(w.complete);
-	assert_int_equal(sink.n, 0);
+	assert_int_equal(fake_sink.n, 0);
 }
 
 static char answers[3][32];
@@ -682,7 +554,7 @@ static void answers_are_few_and_the_newest(void **state)
 	size_t before;
 
 	(void)state;
-	sink.answer = true;
+	fake_sink.answer = true;
 	start_consumer();
 	for (uint64_t seq = 1; seq <= 1200; seq++)
 		publish_event(seq, true);
