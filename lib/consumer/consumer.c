@@ -433,10 +433,10 @@ static void on_state(void *arg, bool connected, bool resumed, const struct lt_er
 		lt_log(LT_INFO, "bus_connected", LT_S("url", c->opt.conf->bus.url),
 			LT_S("session", resumed ? "resumed" : "new"));
 		lt_deadletters_send(&c->letters);
-		if (!resumed)
+		if (!resumed) {
 			lt_outbox_forgotten(c->outbox);
-		if (!resumed)
 			lt_lag_lost(&c->lag);
+		}
 	} else {
 		lt_complain(&c->bus_complaint,
 			err && err->cls == LT_CLS_CONFIG ? LT_ERROR : LT_WARN, "bus_unavailable",
@@ -481,8 +481,8 @@ static void on_writable(void *arg)
 {
 	struct lt_consumer *c = arg;
 
-	lt_self_writable(
-		c->self); /* first: one an interval, and the others may fill all the room */
+	/* First: it is one an interval, and the others may take all the room. */
+	lt_self_writable(c->self);
 	lt_deadletters_send(&c->letters);
 	lt_outbox_flush(c->outbox, false);
 	if (c->opt.writable)

@@ -378,8 +378,8 @@ static void on_out_writable(void *arg)
 {
 	struct bridge *b = arg;
 
-	lt_self_writable(
-		b->self); /* first: what waits would take all the room, and nobody hear of it */
+	/* First: what waits would take all the room, and nobody would hear of it. */
+	lt_self_writable(b->self);
 	lt_deadletters_send(&b->letters);
 	pump(b);
 }

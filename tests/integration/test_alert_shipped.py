@@ -225,6 +225,7 @@ def pipelines_own_rules(mosquitto, redis, database, write_config, run_program, t
     site.sections["bus"]["self_interval"] = "250ms"
     try:
         hot, store, alert = site.start("latido-hot"), site.start("latido-store"), site.start()
+        poor, diskless = agents_in_trouble(site, tmp_path / "disk")
         # An increase needs a value from before it. What has come to latido-hot by now and was published
         # after latido-alert was ready has come to that one, too: the broker keeps the order.
         said = "latido_consumer_self_events_total"
@@ -246,28 +247,33 @@ def pipelines_own_rules(mosquitto, redis, database, write_config, run_program, t
             site.wait_state(name, "firing")
         assert site.active()[f"LatidoEventsLost/store.{HOST}"]["value"] > 0
 
-        slow_sink(site, store, database)
-        agent_without_room(site, mosquitto)
-        disk = tmp_path / "disk"
-        diskless = start_agent(site, source="diskless", interval="100ms", spool={"dir": str(disk), "max_bytes": "32MiB"},
-                    collectors=["latido", "cpu", "meminfo", "vmstat"])
-        site.wait_state("Seen/diskless", "firing")
-        shutil.rmtree(disk)  # files that are open go on; the next one cannot be made
+        slow_sink(site, database)
+        site.wait_state("LatidoSpoolErrors/diskless", "firing")
+        diskless.kill()  # it would not leave before its spool is written
+        # No spool, no broker: its queue is full, and when the broker is back it says what that has cost.
+        mosquitto.kill()
+        poor.wait(lambda: poor.value("latido_agent_events_dropped_total", reason="queue_full") > 0, SECONDS, "drops")
+        mosquitto.start()
+        site.wait_state("LatidoAgentDropping/poor", "firing")
+        poor.kill()
 
         # Nobody takes events out of spools any more, nor out of the broker.
         store.terminate()
+        site.client.wait([site.client.send("latido/v1/devices/d1/metrics", b'{"t":1}') for _ in range(300)])
+        agents = []
         for source, room, interval in (("full", 0.10, "1s"), ("overfull", 0.01, "100ms")):
-            start_agent(site, source=source, interval=interval, collectors=["latido", "loadavg"],
-                        spool=filled_spool(tmp_path / source, source, room))
+            agents.append(start_agent(site, source=source, interval=interval, collectors=["latido", "loadavg"],
+                                      spool=filled_spool(tmp_path / source, source, room)))
         for name in ("LatidoSpoolFilling/full", "LatidoBacklog/full", "LatidoSpoolDropping/overfull",
-                     "LatidoSpoolErrors/diskless", "LatidoLag/", "LatidoBrokerDropping/"):
+                     "LatidoLag/", "LatidoBrokerDropping/"):
             site.wait_state(name, "firing")
-        diskless.kill()  # it would not leave before its spool is written
         found = site.active()["LatidoSpoolFilling/full"]
         assert found["labels"]["spool"] == "agent" and 0.8 < found["value"] <= 1
         assert site.active()["LatidoSpoolDropping/overfull"]["labels"]["reason"] == "disk_full"
         assert hot.value("latido_broker_queued_messages") > 100
         assert hot.value("latido_broker_dropped_messages_total") > 0
+        for agent in agents:
+            agent.kill()
         store.start()
         wait_until(lambda: site.state("LatidoLag/") is None, SECONDS, "LatidoLag is resolved")
         assert hot.value("latido_broker_queued_messages") <= 100
@@ -275,29 +281,25 @@ def pipelines_own_rules(mosquitto, redis, database, write_config, run_program, t
         site.close()
 
 
-def slow_sink(site, store, database):
+def agents_in_trouble(site, disk):
+    """Without a spool and with little memory; with a spool whose folder goes away."""
+    keys = {"interval": "100ms", "collectors": ["latido", "cpu", "meminfo", "vmstat"]}
+    poor = start_agent(site, source="poor", queue_max_bytes="64KiB", encoding="json", **keys)
+    diskless = start_agent(site, source="diskless", spool={"dir": str(disk), "max_bytes": "32MiB"}, **keys)
+    site.wait_state("Seen/poor", "firing")
+    site.wait_state("Seen/diskless", "firing")
+    shutil.rmtree(disk)  # files that are open go on; the next one cannot be made
+    return poor, diskless
+
+
+def slow_sink(site, database):
     """What the store writes to holds it up: it says so, and it is over with the reason."""
-    assert store.value("latido_consumer_lag_seconds") < SECONDS
     with psycopg2.connect(database) as other:
         other.cursor().execute("LOCK TABLE snapshot IN ACCESS EXCLUSIVE MODE")
-        found = site.wait_state(f"LatidoDelay/store.{HOST}", "firing")
-        assert found["value"] > 2
-        assert site.state(f"LatidoDelay/hot.{HOST}") is None
+        assert site.wait_state(f"LatidoDelay/store.{HOST}", "firing")["value"] > 2
         other.rollback()
     other.close()
     wait_until(lambda: site.state(f"LatidoDelay/store.{HOST}") is None, SECONDS, "LatidoDelay is resolved")
-
-
-def agent_without_room(site, mosquitto):
-    """No spool, no broker: its queue is full, and when the broker is back it says what that has cost."""
-    agent = start_agent(site, source="poor", interval="100ms", queue_max_bytes="64KiB", encoding="json",
-                        collectors=["latido", "cpu", "meminfo", "vmstat"])
-    site.wait_state("Seen/poor", "firing")
-    mosquitto.kill()
-    agent.wait(lambda: agent.value("latido_agent_events_dropped_total", reason="queue_full") > 0, SECONDS, "drops")
-    mosquitto.start()
-    site.wait_state("LatidoAgentDropping/poor", "firing")
-    agent.terminate()
 
 
 class Processor:

@@ -26,7 +26,11 @@ SELECT latido_intern_shape('x', 1, '{node_load1,odd}', ARRAY['{}', '{"a":"b"}'],
 INSERT INTO snapshot VALUES (now() - interval '1 minute', 3, 1, 1, 1, '{0.5,Infinity}');
 """
 FIGURES = (family("latido_consumer_self_events_total", kind=COUNTER)
-           + family("latido_consumer_messages_total", kind=COUNTER) + family("latido_bus_lag_messages"))
+           + family("latido_consumer_messages_total", kind=COUNTER) + family("latido_bus_lag_messages")
+           + family("latido_consumer_lag_seconds") + family("latido_broker_queued_messages")
+           + family("latido_broker_dropped_messages_total", kind=COUNTER))
+BRIDGE = (family("latido_bridge_self_events_total", kind=COUNTER) + family("latido_bridge_lag_seconds")
+          + family("latido_broker_queued_messages") + family("latido_broker_dropped_messages_total", kind=COUNTER))
 
 
 def to_json_schema(node):
@@ -74,7 +78,8 @@ def live(run_program, write_config, bin_folder, tmp_path, redis, shared_postgres
         feeder.node("n1", n + 1)
     feeder.send("d1", [21.5], family("temp"), seq=0, interval_ms=0)
     for n in range(2):
-        feeder.send("hot.h1", [n, 5 * n, 7], FIGURES, seq=0, interval_ms=1000)
+        feeder.send("hot.h1", [n, 5 * n, 7, 1.5, 30, 4 * n], FIGURES, seq=0, interval_ms=60_000)
+        feeder.send("bridge.h1", [n, 2.5, 31, 3], BRIDGE, seq=0, interval_ms=60_000)
     feeder.alert(FINGERPRINT, state="firing", value=1.5)
     return server
 
@@ -130,7 +135,7 @@ def test_every_path_answers_as_described(api, live):
     ask("/api/v1/login", None, 400, "post", "{}", **as_json)
     ask("/api/v1/login", None, 403, "post", "{}", Origin="https://evil.example", **as_json)
     ask("/api/v1/session")
-    wait_until(lambda: len(live.get("/api/v1/nodes", **cookie).json["nodes"]) == 3, SECONDS, "the fleet is there")
+    wait_until(lambda: len(live.get("/api/v1/nodes", **cookie).json["nodes"]) == 4, SECONDS, "the fleet is there")
     ask("/api/v1/config")
     ask("/api/v1/nodes")
     ask("/api/v1/nodes", "/api/v1/nodes?spark=all")
@@ -148,9 +153,12 @@ def test_every_path_answers_as_described(api, live):
     ask("/api/v1/nodes/{source}/at", "/api/v1/nodes/n1/at?time=4000000000")
     ask("/api/v1/nodes/{source}/at", "/api/v1/nodes/none/at?time=1", 404)
     ask("/api/v1/nodes/{source}/at", "/api/v1/nodes/n1/at", 400)
-    wait_until(lambda: live.get("/api/v1/pipeline", **cookie).json["parts"], SECONDS, "the figures of a part")
-    (part,) = ask("/api/v1/pipeline").json["parts"]
-    assert (part["part"], part["host"], part["lag_messages"], len(part["figures"])) == ("hot", "h1", 7, 3)
+    wait_until(lambda: len(live.get("/api/v1/pipeline", **cookie).json["parts"]) == 2, SECONDS, "the figures of two parts")
+    bridge, part = ask("/api/v1/pipeline").json["parts"]
+    assert (part["part"], part["host"], part["lag_messages"], len(part["figures"])) == ("hot", "h1", 7, 6)
+    assert (bridge["part"], bridge["lag_seconds"], part["lag_seconds"]) == ("bridge", 2.5, 1.5)
+    broker = ask("/api/v1/pipeline").json["broker"]
+    assert (broker["queued_messages"], broker["dropped_total"]) == (31, 4)  # what most is said
     wait_until(lambda: live.get("/api/v1/alerts", **cookie).json["active"], SECONDS, "the alert")
     ask("/api/v1/alerts")
     ask("/api/v1/alerts", "/api/v1/alerts?history=5")
