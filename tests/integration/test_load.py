@@ -276,7 +276,8 @@ def test_first_users_shape(endpoint, mosquitto, store, database, tmp_path):
 
     def lines():
         return [json.loads(line) for line in path.read_text().splitlines(True) if line.endswith("\n")]
-    servers.wait_until(lambda: path.exists() and len({line["from"] for line in lines()}) == 300, SECONDS, "300 users")
+    servers.wait_until(lambda: path.exists() and len({line["from"] for line in lines()}) == 300,
+                       2 * SECONDS, "300 users")
     recorder.send_signal(signal.SIGINT)
     recorder.communicate(timeout=SECONDS)
     servers.unguard_process(recorder.pid)
