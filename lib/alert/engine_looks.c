@@ -11,8 +11,7 @@
  *
  * What looks may cost: as an account that fills with time. One for all thresholds, one for each other
  * rule; what they may take together is a fiftieth of a core, twice. So an expression over many
- * sources is looked at rarely, and then not at all: looks further apart than the grid's instants
- * are of no use.
+ * sources is looked at rarely: what it finds comes with the grid.
  */
 #include <stdlib.h>
 
