@@ -47,6 +47,7 @@ struct lt_state {
 	struct lt_inheritance inheritance;
 	_Atomic bool forced; /* we lead without ever having asked Redis */
 	bool writing;        /* commits that are in no list */
+	bool torn;           /* commits were dropped: Redis has not all that is active */
 	bool quit;
 	int64_t quit_mono_ns;
 	_Atomic int64_t evaluated_ms;
@@ -151,10 +152,13 @@ void lt_state_commit(struct lt_state *s)
 	}
 	pthread_mutex_lock(&s->lock);
 	if (s->n >= s->opts.queue_max) {
-		old = dequeue(s);
+		/* What is told to nobody is made up for when there is room again. */
+		old = c->has_post ? dequeue(s) : c;
+		s->torn = true;
 		lt_counter_add(&s->opts.info->dropped, 1);
 	}
-	enqueue(s, c);
+	if (old != c)
+		enqueue(s, c);
 	pthread_mutex_unlock(&s->lock);
 	if (old)
 		lt_commit_free(old);
@@ -172,12 +176,18 @@ static void tell_webhooks(struct lt_state *s, struct lt_commit *c)
 
 /* ---- roles ---- */
 
-static void tell(struct lt_state *s, enum lt_role_news news)
+/* With the lock. */
+static void set_news(struct lt_state *s, enum lt_role_news news)
 {
-	pthread_mutex_lock(&s->lock);
 	/* An inheritance that nobody has looked at yet is not lost to a mere resync. */
 	if (news != LT_NEWS_RESYNC || s->news == LT_NEWS_NONE || s->news == LT_NEWS_FOLLOW)
 		s->news = news;
+}
+
+static void tell(struct lt_state *s, enum lt_role_news news)
+{
+	pthread_mutex_lock(&s->lock);
+	set_news(s, news);
 	pthread_mutex_unlock(&s->lock);
 }
 
@@ -458,6 +468,10 @@ static int write_commits(struct lt_state *s, struct lt_err *err)
 		batch = c->next;
 		lt_commit_free(c);
 		lt_counter_add(&s->opts.info->commits, 1);
+	}
+	if (s->torn && !s->first && s->role == LT_ROLE_LEAD) {
+		s->torn = false;
+		set_news(s, LT_NEWS_RESYNC);
 	}
 	return LT_OK;
 }

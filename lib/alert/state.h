@@ -95,7 +95,12 @@ void lt_state_clear(struct lt_state *s, const char *key);
 /** lt_state_post() - what every webhook gets once this commit is written. */
 void lt_state_post(
 	struct lt_state *s, const char *id, int64_t created_ms, const void *body, size_t len);
-/** lt_state_commit() - hand it over; when the queue is full the oldest one goes. */
+/**
+ * lt_state_commit() - hand it over
+ *
+ * When the queue is full, it goes if it tells webhooks nothing, else the oldest one. Later, when all that
+ * waits is written, LT_NEWS_RESYNC asks for what is active.
+ */
 void lt_state_commit(struct lt_state *s);
 
 /** lt_state_posted() - a webhook has it, or never will; any thread, blocks for a round trip. */

@@ -15,7 +15,7 @@ import pytest
 
 import pipeline
 import servers
-from alerting import SECONDS, Site, Webhook
+from alerting import EPOCH, SECONDS, Site, Webhook
 from conftest import ROOT
 from server_alertmanager import Alertmanager
 from servers import wait_until
@@ -246,6 +246,25 @@ def test_of_two_one_notifies_and_the_other_takes_over(site, webhook):
     assert sorted(webhook.states()) == sorted([
         ("Hot", "n1", "firing"), ("HotForLong", "n1", "firing"), ("Hot", "n2", "firing"), ("Hot", "n1", "resolved"),
         ("HotForLong", "n1", "resolved")])
+
+
+@pytest.mark.once
+def test_more_at_once_than_the_queue_holds(site, redis):
+    """What was left out of Redis, since it hung, is made up for."""
+    s = site("""
+groups:
+- name: g
+  rules:
+  - {alert: Wide, expr: wide > 0}
+""", queue=10, lease="5m", resend="1h", drain_timeout="1s")
+    alert = s.start()
+    wait_until(lambda: alert.value("latido_alert_leader") == 1, SECONDS, "it leads")
+    redis.call("CLIENT", "PAUSE", "600000", "WRITE")
+    s.client.publish("latido/v1/nodes/n1/metrics", json.dumps({
+        "source": "n1", "epoch": EPOCH, "seq": 1, "metrics": {f'wide{{i="{i}"}}': 1 for i in range(40)}}).encode())
+    alert.wait(lambda: alert.value("latido_alert_output_dropped_total", output="redis") > 0, SECONDS, "the queue is full")
+    redis.call("CLIENT", "UNPAUSE")
+    wait_until(lambda: redis.call("HLEN", "latido:alerts") == 40, SECONDS, "Redis has all that is active")
 
 
 def test_redis_away_and_empty(site, webhook):

@@ -132,7 +132,7 @@ static void run(struct fixture *f, int64_t ms)
 	}
 }
 
-static void event(struct fixture *f, double temp)
+static void event_of(struct fixture *f, int64_t ago_ms, double temp)
 {
 	const struct lt_decode_limits limits = {1 << 20, 1000};
 	struct lt_origin origin = {.source = "n1", .arrived_ns = f->now_ms * LT_NS_PER_MS};
@@ -145,7 +145,7 @@ static void event(struct fixture *f, double temp)
 	lt_buf_printf(&json,
 		"{\"source\":\"n1\",\"ts\":%lld,\"interval_ms\":10000,\"epoch\":7,\"seq\":%llu,"
 		"\"metrics\":{\"temp\":%g,\"ticks\":%llu}}",
-		(long long)f->now_ms, (unsigned long long)f->seq + 1, temp,
+		(long long)(f->now_ms - ago_ms), (unsigned long long)f->seq + 1, temp,
 		(unsigned long long)f->seq + 1);
 	f->seq++;
 	assert_int_equal(lt_decode(f->shapes, &limits, &origin, json.data, json.len, &arena, &e,
@@ -155,6 +155,11 @@ static void event(struct fixture *f, double temp)
 	lt_events_release(e);
 	lt_arena_fini(&arena);
 	lt_buf_fini(&json);
+}
+
+static void event(struct fixture *f, double temp)
+{
+	event_of(f, 0, temp);
 }
 
 /* The source sends every 10 s. */
@@ -481,6 +486,40 @@ static void an_outage_does_not_count_for_for(void **state)
 	teardown(f);
 }
 
+/* ---- events that come late ---- */
+
+/* It counts from the next evaluation on, with its own time; nothing is evaluated again. */
+static void a_late_event_counts_from_then_on(void **state)
+{
+	struct fixture *f =
+		setup("groups:\n"
+		      "- name: g\n"
+		      "  rules:\n"
+		      "  - {alert: Hot, expr: 'max_over_time(temp[20s]) > 50', for: 2s}\n");
+	uint64_t evaluations;
+
+	(void)state;
+	send_for(f, 30000, 10);
+	evaluations = lt_counter_get(&f->info.rules.evaluations);
+	event_of(f, 5000, 60);
+	assert_int_equal(lt_counter_get(&f->info.sources.late), 1);
+	assert_int_equal(PENDING(f), 0);
+	run(f, 1000);
+	assert_int_equal(lt_counter_get(&f->info.rules.evaluations), evaluations + 1);
+	assert_int_equal(PENDING(f), 1);
+	run(f, 2500);
+	assert_int_equal(FIRING(f), 1);
+	/* More than alert.max_lag late: it is a backlog's, and no other's business. */
+	event_of(f, 90000, 70);
+	assert_int_equal(lt_counter_get(&f->info.sources.lagging), 1);
+	/* Its window is that of its own time. */
+	run(f, 10000);
+	assert_int_equal(FIRING(f), 1);
+	run(f, 3000);
+	assert_int_equal(FIRING(f), 0);
+	teardown(f);
+}
+
 /* ---- a clock that is set ---- */
 
 static const char clock_rules[] = "groups:\n"
@@ -557,6 +596,7 @@ int main(void)
 		cmocka_unit_test(an_outage_during_the_start),
 		cmocka_unit_test(what_is_made_here_waits_for_time),
 		cmocka_unit_test(an_outage_does_not_count_for_for),
+		cmocka_unit_test(a_late_event_counts_from_then_on),
 		cmocka_unit_test(the_clock_is_set_forward),
 		cmocka_unit_test(the_clock_is_set_back),
 	};
