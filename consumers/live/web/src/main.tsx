@@ -94,6 +94,8 @@ effect(() => {
 
 const root = document.getElementById("app");
 if (root) {
-	boot(() => openLink(WORKER_URL, receive));
-	render(<App />, root);
+	boot(
+		() => openLink(WORKER_URL, receive),
+		() => render(<App />, root),
+	);
 }

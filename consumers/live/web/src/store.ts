@@ -14,6 +14,7 @@ import {
 import type { FeedMessage, NodeEvent } from "./core/feed";
 import { COLUMNS, Row } from "./core/fleet";
 import { chooseLanguage, setLanguage, t } from "./core/i18n";
+import { keep, kept } from "./core/kept";
 import type { Link } from "./core/link";
 import { Quantiles } from "./core/quantiles";
 
@@ -126,6 +127,9 @@ let drawnStep = 0;
 /** A row that the server no longer names goes when it was silent for so long. */
 const FORGET_MS = 3_600_000;
 let loading: Promise<void> | null = null;
+/** Asked for before it is known who asks: who was logged in last time mostly still is. */
+let early: Promise<Fleet> | null = null;
+const KNOWN = "known";
 let reload: ReturnType<typeof setTimeout> | undefined;
 
 function countAlerts(): void {
@@ -171,8 +175,7 @@ function takeFleet(f: Fleet): void {
 }
 
 export function loadFleet(past = true): Promise<void> {
-	loading ??= api
-		.nodes(past)
+	loading ??= (early ?? api.nodes(past))
 		.then((f) => {
 			takeFleet(f);
 			loadError.value = "";
@@ -185,7 +188,8 @@ export function loadFleet(past = true): Promise<void> {
 			reload = setTimeout(loadFleet, 3000, true);
 		})
 		.finally(() => {
-			loading = null;
+			loading = early = null;
+			answered();
 		});
 	return loading;
 }
@@ -393,6 +397,7 @@ export async function logIn(user: string, password: string): Promise<void> {
 
 export async function logOut(): Promise<void> {
 	session.value = { ...(await api.logout()), user: null };
+	keep(KNOWN, "");
 	rows.clear();
 	fleetLoaded.value = false;
 	alerts.value = [];
@@ -412,6 +417,7 @@ const isTable = () => /^\/(devices)?$/.test(location.pathname);
 /** Loads everything that needs a session. */
 async function enter(): Promise<void> {
 	// First the table, then its pictures. The worker's thread takes its time to begin, and only charts wait for it.
+	keep(KNOWN, "1");
 	const first = rows.size === 0;
 	const answers = Promise.allSettled([api.config(), loadFleet(!first)]);
 	const seen = answers.then(painted);
@@ -439,9 +445,23 @@ function refused(e: ApiError): void {
 	if (!e.status) throw e;
 }
 
-/** `open`: makes the tab's end of the stream, once, when it is needed. */
-export async function boot(open: () => Link): Promise<void> {
+/** The first answer is there: what is drawn before it would be drawn twice. */
+let answered: () => void = () => {};
+/** But nobody looks at nothing for longer. */
+const PATIENCE_MS = 200;
+
+/**
+ * `open` makes the tab's end of the stream, once, when it is needed; `show` draws the page, when there is something
+ * on it.
+ */
+export async function boot(open: () => Link, show: () => void): Promise<void> {
 	openLink = open;
+	Promise.race([
+		new Promise<void>((done) => {
+			answered = done;
+		}),
+		new Promise((done) => setTimeout(done, isTable() ? PATIENCE_MS : 0)),
+	]).then(show);
 	if (!isTable()) link = open();
 	setLoginHandler(askLogin);
 	const wanted = navigator.languages ?? [navigator.language];
@@ -471,6 +491,10 @@ export async function boot(open: () => Link): Promise<void> {
 	}, 1000);
 	// The token of a share link; once it was tried it is of no more use in the address.
 	const token = /^#share=([\w-]+)$/.exec(location.hash)?.[1];
+	if (!token && kept(KNOWN)) {
+		early = api.nodes(false);
+		early.catch(() => {});
+	}
 	for (let wait = 300; ; wait = Math.min(2 * wait, 5000)) {
 		try {
 			const shared = token && (await api.share(token).catch(refused));
@@ -478,6 +502,10 @@ export async function boot(open: () => Link): Promise<void> {
 			const s = shared || (await api.session());
 			session.value = s;
 			if (s.auth === "none" || s.user !== null) await enter();
+			else {
+				early = null;
+				answered();
+			}
 			return;
 		} catch (e) {
 			connection.value = "down";

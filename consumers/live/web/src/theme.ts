@@ -1,17 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /** Light and dark, and the colours that canvases draw with. */
 import { signal } from "@preact/signals";
+import { keep, kept } from "./core/kept";
 
 export type Theme = "light" | "dark";
 
 const media = matchMedia("(prefers-color-scheme: dark)");
-const stored = () => {
-	try {
-		return localStorage.getItem("latido-theme");
-	} catch {
-		return null;
-	}
-};
+const stored = () => kept("theme");
 
 function initial(): Theme {
 	const s = stored();
@@ -54,11 +49,7 @@ function set(t: Theme): void {
 
 export function toggleTheme(): void {
 	const t = theme.value === "dark" ? "light" : "dark";
-	try {
-		localStorage.setItem("latido-theme", t);
-	} catch {
-		// not kept, then
-	}
+	keep("theme", t);
 	set(t);
 }
 
