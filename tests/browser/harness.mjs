@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 // What the browser tests share: the stack (stack.py), one Chromium, and waits with deadlines.
+import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
+import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import { createInterface } from "node:readline";
@@ -11,7 +13,7 @@ const root = join(here, "../..");
 // Node's packages are those of the page.
 const require = createRequire(join(root, "consumers/live/web/"));
 const { chromium } = require("playwright-core");
-export const axe = require.resolve("axe-core/axe.min.js");
+const axeText = readFileSync(require.resolve("axe-core/axe.min.js"), "utf8");
 
 /** Deadline of every wait, ms: sanitizer builds on a busy machine are slow. */
 export const DEADLINE = Number(process.env.DEADLINE_MS ?? 60_000);
@@ -102,6 +104,32 @@ export async function logIn(page, stack, path = "/") {
 	await page.fill("input[name=password]", stack.password);
 	await page.click("button[type=submit]");
 	await page.waitForSelector("header.top");
+}
+
+/** The rules of axe-core on the page as it is, and whether all that can have the focus shows it. */
+export async function accessible(page, what) {
+	// Not as an element: the page's own policy would refuse it.
+	await page.evaluate(axeText);
+	const found = await page.evaluate(() => globalThis.axe.run(document, { resultTypes: ["violations"] }));
+	const said = found.violations.map(
+		(v) => `${v.id}: ${v.nodes.map((n) => n.target.join(" ")).slice(0, 3)}`,
+	);
+	const blind = await page.evaluate(() => {
+		const before = document.activeElement;
+		const bad = [];
+		// Behind an open dialog nothing can have it.
+		const root = document.querySelector("dialog[open]") ?? document;
+		for (const e of root.querySelectorAll("a[href], button, input, select, summary, [tabindex='0']")) {
+			if (!e.checkVisibility() || e.disabled) continue;
+			e.focus({ focusVisible: true, preventScroll: true });
+			const style = getComputedStyle(e);
+			if (document.activeElement !== e || style.outlineStyle === "none" || Number.parseFloat(style.outlineWidth) < 2)
+				bad.push(`no visible focus: ${e.outerHTML.slice(0, 80)}`);
+		}
+		before?.focus?.({ preventScroll: true });
+		return bad;
+	});
+	assert.deepEqual([...said, ...blind], [], what);
 }
 
 /** How many pixels of each canvas in `where` are painted, and in how many colours. */
