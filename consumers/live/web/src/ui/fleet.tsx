@@ -15,6 +15,8 @@ const ROW_HEIGHT = 48;
 const CARD_HEIGHT = 132;
 const OVERSCAN = 6;
 const SPARE = 2;
+/** Up to these widths a column more is left out (css/narrow.css). */
+const FEWER = [1500, 1240, 1240, 980];
 const HOLD_MS = 4000;
 const PHONE = "(max-width: 760px)";
 
@@ -145,13 +147,18 @@ function DeviceCells({ row }: { row: LiveRow }) {
 	const name = row.main.replace(/\{.*$/s, "");
 	const unit = unitOf(name, undefined, isCounterName(name));
 	return (
-		<td role="cell" class="main" colSpan={6}>
-			<span class="series">{row.main}</span>
-			<span class="value" data-col="main">
-				{Number.isNaN(row.values.main) ? NONE : format(row.values.main, unit)}
-			</span>
-			<SparkLine values={row.sparks.main.values} colour={5} rev={row.rev.value} />
-		</td>
+		<>
+			<td role="cell" class="main" colSpan={3}>
+				<span class="series">{row.main}</span>
+				<span class="value" data-col="main">
+					{Number.isNaN(row.values.main) ? NONE : format(row.values.main, unit)}
+				</span>
+				<SparkLine values={row.sparks.main.values} colour={5} rev={row.rev.value} />
+			</td>
+			{["net", "load", "uptime"].map((c) => (
+				<td key={c} role="cell" class={c} />
+			))}
+		</>
 	);
 }
 
@@ -191,11 +198,13 @@ function useSight(count: number) {
 	const rowHeight = () => (matchMedia(PHONE).matches ? CARD_HEIGHT : ROW_HEIGHT);
 	const height = useSignal(0);
 	height.value ||= rowHeight();
+	const columns = useSignal(0);
 	// What can be in sight before one has scrolled, and a few: measuring finds nothing to add.
 	const range = useSignal({ from: 0, to: Math.ceil(innerHeight / height.value) + SPARE });
 	useLayoutEffect(() => {
 		const look = () => {
 			height.value = rowHeight();
+			columns.value = HEADERS.length - FEWER.filter((width) => innerWidth <= width).length;
 			const top = body.current?.getBoundingClientRect().top ?? 0;
 			const first = Math.floor(-top / height.value);
 			const last = Math.ceil((innerHeight - top) / height.value);
@@ -216,7 +225,7 @@ function useSight(count: number) {
 			removeEventListener("resize", look);
 		};
 	}, [count]);
-	return { body, range, height };
+	return { body, range, height, columns };
 }
 
 export function Fleet({ only = "" }: { only?: "device" | "" }) {
@@ -241,7 +250,7 @@ export function Fleet({ only = "" }: { only?: "device" | "" }) {
 		);
 	}
 	const list = items.current;
-	const { body, range, height } = useSight(list.length);
+	const { body, range, height, columns } = useSight(list.length);
 	const { from, to } = range.value;
 	const visible = list.slice(from, to);
 	const shown = list.reduce((n, i) => n + (i.kind === "row" ? 1 : 0), 0);
@@ -364,7 +373,7 @@ export function Fleet({ only = "" }: { only?: "device" | "" }) {
 									class="grouphead"
 									aria-rowindex={from + i + 2}
 								>
-									<th role="rowheader" scope="rowgroup" colSpan={HEADERS.length}>
+									<th role="rowheader" scope="rowgroup" colSpan={columns.value}>
 										{item.name || t("fleet.other", { label: group })}
 										<span class="dim"> {item.count}</span>
 									</th>
