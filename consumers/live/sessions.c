@@ -169,11 +169,13 @@ void sessions_save(struct sessions *s)
 
 	if (!s->dirty || !*s->path)
 		return;
-	s->dirty = false;
 	for (size_t i = 0; i < s->n; i++)
 		put_line(&text, &s->list[i]);
 	temporary = lt_asprintf("%s.new", s->path);
-	if (write_file(temporary, O_CREAT | O_TRUNC, &text) < 0 || rename(temporary, s->path) < 0)
+	/* While it fails the file may still name sessions that have ended: it is tried again. */
+	s->dirty = write_file(temporary, O_CREAT | O_TRUNC, &text) < 0 ||
+		   rename(temporary, s->path) < 0;
+	if (s->dirty)
 		lt_complain(&trouble, LT_WARN, "sessions_not_saved", LT_S("file", s->path),
 			LT_S("err", strerror(errno)));
 	else

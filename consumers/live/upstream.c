@@ -16,7 +16,9 @@
 #define POLL_MS         500
 #define SEEN_EVERY      10    /* polls */
 #define FIRST_EVENTS    60000 /* read of all windows at the start */
-#define PIPELINE        32    /* windows asked for at once */
+#define PIPELINE        32    /* windows asked for at once, */
+#define PIPELINE_EVENTS 2000  /* but hardly more events than these */
+#define CHUNK_EVENTS    32    /* of a source; the hub lets more of them wait for their shape */
 #define WANTED_MAX      256
 #define WINDOWS_MAX     64 /* others are shown with their next event */
 #define MAX_SOURCES     20000
@@ -43,6 +45,7 @@ struct upstream {
 	char windows[WINDOWS_MAX][LT_SOURCE_MAX + 1];
 	size_t n_windows;
 	bool want_positions;
+	bool settling; /* we wait for the loop to have taken all */
 	struct upstream_position *positions;
 	size_t n_positions;
 };
@@ -85,6 +88,64 @@ static bool stopped(struct upstream *u)
 	stop = u->stop;
 	pthread_mutex_unlock(&u->lock);
 	return stop;
+}
+
+/* ---- shapes ---- */
+
+static int fetch_shapes(struct upstream *u, struct lt_err *err)
+{
+	uint64_t wanted[WANTED_MAX];
+	char hex[LT_REDIS_HASH_LEN];
+	size_t n;
+	int rc;
+
+	pthread_mutex_lock(&u->lock);
+	n = u->n_wanted;
+	memcpy(wanted, u->wanted, n * sizeof(*wanted));
+	u->n_wanted = 0;
+	pthread_mutex_unlock(&u->lock);
+	for (size_t i = 0; i < n; i++) {
+		struct lt_reply *reply;
+		const char *bytes;
+		size_t len;
+
+		lt_redis_hash(wanted[i], hex);
+		lt_redis_begin(&u->cmd, "GET");
+		lt_redis_key(&u->cmd, LT_REDIS_SHAPE, hex);
+		rc = lt_redis_call(u->ask, &u->cmd, &reply, err);
+		if (rc != LT_OK) {
+			while (i < n) /* events wait for them: after the next connect, then */
+				upstream_want_shape(u, wanted[i++]);
+			return rc;
+		}
+		bytes = lt_reply_str(reply, &len);
+		push(u, UP_SHAPE, "", (int64_t)wanted[i], bytes, len, false);
+		lt_reply_free(reply);
+	}
+	return LT_OK;
+}
+
+/*
+ * Until the loop has taken what was pushed, and the shapes that it asked for because of it: what waits for
+ * a shape is bounded, and a window is longer. No answers may be outstanding.
+ */
+static int settle(struct upstream *u, struct lt_err *err)
+{
+	bool more;
+	int rc = LT_OK;
+
+	do {
+		pthread_mutex_lock(&u->lock);
+		u->settling = true;
+		lt_waker_wake(&u->waker);
+		while (u->settling && !u->stop)
+			pthread_cond_wait(&u->cond, &u->lock);
+		more = u->n_wanted && !u->stop;
+		pthread_mutex_unlock(&u->lock);
+		if (more)
+			rc = fetch_shapes(u, err);
+	} while (more && rc == LT_OK);
+	return rc;
 }
 
 /* ---- what was missed ---- */
@@ -150,38 +211,57 @@ static int window_append(struct upstream *u, const char *source,
 	return lt_redis_append(u->ask, &u->cmd, err);
 }
 
+/* Windows, oldest events first, with what the shapes of their first ones are in between. */
+static int push_windows(struct upstream *u, const char *const *names, struct lt_reply **entries,
+	const bool *newest_first, size_t n, bool numbered, struct lt_err *err)
+{
+	size_t from = 0, to = 1;
+	bool more = true;
+	int rc = LT_OK;
+
+	while (more && rc == LT_OK && !stopped(u)) {
+		more = false;
+		for (size_t i = 0; i < n; i++) {
+			size_t len = lt_reply_n(entries[i]);
+
+			for (size_t k = from; k < to && k < len; k++)
+				push_entry(u, names[i], numbered ? (int64_t)k + 1 : 0,
+					lt_reply_at(entries[i], newest_first[i] ? len - 1 - k : k));
+			more = more || to < len;
+		}
+		rc = settle(u, err);
+		from = to;
+		to += CHUNK_EVENTS;
+	}
+	return rc;
+}
+
 static int catch_up_some(struct upstream *u, const struct lt_reply *seen, size_t from, size_t to,
 	const struct upstream_position *have, size_t n_have, size_t count, struct lt_err *err)
 {
-	const struct upstream_position *at[PIPELINE];
+	struct lt_reply *entries[PIPELINE] = {NULL};
 	const char *names[PIPELINE];
+	bool whole[PIPELINE];
 	int rc = LT_OK;
 
 	for (size_t i = from; i < to && rc == LT_OK; i++) {
+		const struct upstream_position *at;
 		struct upstream_position key;
 
 		names[i - from] = lt_reply_str(lt_reply_at(seen, 2 * i), NULL);
 		snprintf(key.source, sizeof(key.source), "%s", names[i - from]);
-		at[i - from] =
-			n_have ? bsearch(&key, have, n_have, sizeof(*have), by_source) : NULL;
-		if (at[i - from] && !at[i - from]->epoch)
-			at[i - from] = NULL; /* unnumbered: nothing tells what is new */
-		rc = window_append(
-			u, names[i - from], at[i - from], at[i - from] ? 10000 : count, err);
+		at = n_have ? bsearch(&key, have, n_have, sizeof(*have), by_source) : NULL;
+		if (at && !at->epoch)
+			at = NULL; /* unnumbered: nothing tells what is new */
+		whole[i - from] = !at;
+		rc = window_append(u, names[i - from], at, at ? 10000 : count, err);
 	}
-	for (size_t i = from; i < to && rc == LT_OK; i++) {
-		struct lt_reply *entries;
-		size_t n;
-
-		rc = lt_redis_read(u->ask, &entries, err);
-		if (rc != LT_OK)
-			break;
-		n = lt_reply_n(entries);
-		for (size_t k = 0; k < n; k++)
-			push_entry(u, names[i - from], 0,
-				lt_reply_at(entries, at[i - from] ? k : n - 1 - k));
-		lt_reply_free(entries);
-	}
+	for (size_t i = from; i < to && rc == LT_OK; i++)
+		rc = lt_redis_read(u->ask, &entries[i - from], err);
+	if (rc == LT_OK)
+		rc = push_windows(u, names, entries, whole, to - from, false, err);
+	for (size_t i = from; i < to; i++)
+		lt_reply_free(entries[i - from]);
 	return rc;
 }
 
@@ -212,7 +292,7 @@ static int catch_up(struct upstream *u, struct lt_err *err)
 {
 	struct upstream_position *have;
 	struct lt_reply *seen = NULL;
-	size_t n_have, n, count;
+	size_t n_have, n, count, some;
 	int rc = read_seen(u, &seen, err);
 
 	if (rc != LT_OK)
@@ -225,9 +305,12 @@ static int catch_up(struct upstream *u, struct lt_err *err)
 	count = (size_t)(u->opt.window_ms / 1000);
 	if (n && count > FIRST_EVENTS / n)
 		count = FIRST_EVENTS / n > 2 ? FIRST_EVENTS / n : 2;
-	for (size_t i = 0; i < n && rc == LT_OK && !stopped(u); i += PIPELINE)
+	some = PIPELINE_EVENTS / (count + 1) + 1;
+	if (some > PIPELINE)
+		some = PIPELINE;
+	for (size_t i = 0; i < n && rc == LT_OK && !stopped(u); i += some)
 		rc = catch_up_some(
-			u, seen, i, i + PIPELINE < n ? i + PIPELINE : n, have, n_have, count, err);
+			u, seen, i, i + some < n ? i + some : n, have, n_have, count, err);
 	free(have);
 	lt_reply_free(seen);
 	if (rc == LT_OK)
@@ -267,39 +350,6 @@ static int poll_alerts(struct upstream *u, struct lt_err *err)
 	return LT_OK;
 }
 
-static int fetch_shapes(struct upstream *u, struct lt_err *err)
-{
-	uint64_t wanted[WANTED_MAX];
-	char hex[LT_REDIS_HASH_LEN];
-	size_t n;
-	int rc;
-
-	pthread_mutex_lock(&u->lock);
-	n = u->n_wanted;
-	memcpy(wanted, u->wanted, n * sizeof(*wanted));
-	u->n_wanted = 0;
-	pthread_mutex_unlock(&u->lock);
-	for (size_t i = 0; i < n; i++) {
-		struct lt_reply *reply;
-		const char *bytes;
-		size_t len;
-
-		lt_redis_hash(wanted[i], hex);
-		lt_redis_begin(&u->cmd, "GET");
-		lt_redis_key(&u->cmd, LT_REDIS_SHAPE, hex);
-		rc = lt_redis_call(u->ask, &u->cmd, &reply, err);
-		if (rc != LT_OK) {
-			while (i < n) /* events wait for them: after the next connect, then */
-				upstream_want_shape(u, wanted[i++]);
-			return rc;
-		}
-		bytes = lt_reply_str(reply, &len);
-		push(u, UP_SHAPE, "", (int64_t)wanted[i], bytes, len, false);
-		lt_reply_free(reply);
-	}
-	return LT_OK;
-}
-
 static int fetch_windows(struct upstream *u, struct lt_err *err)
 {
 	char wanted[WINDOWS_MAX][LT_SOURCE_MAX + 1];
@@ -312,21 +362,20 @@ static int fetch_windows(struct upstream *u, struct lt_err *err)
 	u->n_windows = 0;
 	pthread_mutex_unlock(&u->lock);
 	for (size_t i = 0; i < n && rc == LT_OK; i++) {
+		const char *const name = wanted[i];
+		const bool newest_first = true;
 		struct lt_reply *entries;
-		size_t left;
 
-		rc = window_append(u, wanted[i], NULL, (size_t)(u->opt.window_ms / 1000), err);
+		rc = window_append(u, name, NULL, (size_t)(u->opt.window_ms / 1000), err);
 		if (rc == LT_OK)
 			rc = lt_redis_read(u->ask, &entries, err);
-		if (rc != LT_OK) {
+		if (rc == LT_OK) {
+			rc = push_windows(u, &name, &entries, &newest_first, 1, true, err);
+			lt_reply_free(entries);
+		}
+		if (rc != LT_OK)
 			while (i < n)
 				upstream_want_window(u, wanted[i++]);
-			break;
-		}
-		left = lt_reply_n(entries);
-		for (int64_t number = 1; left > 0; number++)
-			push_entry(u, wanted[i], number, lt_reply_at(entries, --left));
-		lt_reply_free(entries);
 	}
 	return rc;
 }
@@ -500,7 +549,7 @@ static void on_wake(void *arg)
 {
 	struct upstream *u = arg;
 	struct upstream_msg *m, *next;
-	bool positions;
+	bool positions, settling;
 
 	pthread_mutex_lock(&u->lock);
 	m = u->first;
@@ -508,6 +557,7 @@ static void on_wake(void *arg)
 	u->last = &u->first;
 	u->queued_bytes = 0;
 	positions = u->want_positions;
+	settling = u->settling;
 	pthread_cond_broadcast(&u->cond);
 	pthread_mutex_unlock(&u->lock);
 	for (; m; m = next) {
@@ -516,6 +566,12 @@ static void on_wake(void *arg)
 		free(m);
 	}
 	u->opt.batch_end(u->opt.arg);
+	if (settling) {
+		pthread_mutex_lock(&u->lock);
+		u->settling = false;
+		pthread_cond_broadcast(&u->cond);
+		pthread_mutex_unlock(&u->lock);
+	}
 	if (positions) {
 		size_t n;
 		struct upstream_position *list = u->opt.positions(u->opt.arg, &n);

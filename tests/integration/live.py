@@ -55,14 +55,14 @@ class Feeder:
             raise
 
     def send(self, source, values, shape=None, time_ms=None, seq=None, epoch=EPOCH, stream="", interval_ms=1000,
-             window=True, publish=True, seen=True):
-        """One event; its seq."""
+             window=True, publish=True, seen=True, shape_hash=0):
+        """One event; its seq. `shape_hash`: stands for the shape, as in what latido-hot writes."""
         if seq is None:
             seq = self.seqs.get(source, 0) + 1
         self.seqs[source] = seq
         time_ms = int(time.time() * 1000) if time_ms is None else time_ms
-        packed = event(source, seq, values, epoch=epoch, shape=shape, time_ns=time_ms * 1_000_000, stream=stream,
-                       interval_ms=interval_ms)
+        packed = event(source, seq, values, epoch, b"" if shape_hash else shape, time_ms * 1_000_000, shape_hash,
+                       stream=stream, interval_ms=interval_ms)
         # At once: nobody sees a source without its event.
         self.call("MULTI")
         if window:

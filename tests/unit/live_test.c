@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -199,7 +200,7 @@ static void count_end(void *arg, uint64_t id)
 
 static void test_sessions(void **state)
 {
-	char folder[] = "/tmp/live-test-XXXXXX", path[64];
+	char folder[] = "/tmp/live-test-XXXXXX", path[64], temporary[72];
 	char a[SESSION_COOKIE_LEN], b[SESSION_COOKIE_LEN], c[SESSION_COOKIE_LEN];
 	struct sessions s = {0}, again = {0};
 	int64_t now = lt_wall_ns();
@@ -248,6 +249,19 @@ static void test_sessions(void **state)
 	sessions_save(&s);
 	sessions_load(&again, path, 1000000);
 	assert_int_equal(again.n, 4);
+	sessions_fini(&again);
+	/* Who logged out while the file could not be written is not let in by the next start. */
+	snprintf(temporary, sizeof(temporary), "%s.new", path);
+	assert_int_equal(mkdir(temporary, 0700), 0);
+	session_end(&s, session_find(&s, b));
+	sessions_save(&s);
+	rmdir(temporary);
+	session_new(&s, "eva", "hash", false, c);
+	sessions_save(&s);
+	sessions_load(&again, path, 1000000);
+	assert_int_equal(again.n, 4);
+	assert_null(session_find(&again, b));
+	assert_non_null(session_find(&again, c));
 	sessions_fini(&again);
 	sessions_fini(&s);
 	unlink(path);

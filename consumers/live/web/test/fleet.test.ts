@@ -47,6 +47,16 @@ test("beats: came, fewer than planned, missing", () => {
 	assert.ok(/^m*-$/.test(b.text()));
 });
 
+test("a step of which the answer had some is not late because the rest are few", () => {
+	const b = new Beats(4, 5000, 10_000, "lll");
+	b.push(9000, 1000);
+	b.advance(10_000, 1000);
+	assert.equal(b.text(), "lll-");
+	b.push(11_000, 1000);
+	b.advance(15_000, 1000);
+	assert.equal(b.text(), "llw-");
+});
+
 test("fifteen seconds without anything are an outage", () => {
 	assert.equal(outages("llmlmmlwmmml-mmmmm"), "llmlmmlwdddl-ddddd");
 });

@@ -76,8 +76,8 @@ export class Beats {
 	) {
 		const text = from.slice(-points).padStart(points, "-");
 		this.states = [...text] as Beat[];
-		// The step that is going on has had at least this.
-		if (this.states[points - 1] === "l" || this.states[points - 1] === "w") this.n = 1;
+		// How many the step that is going on has had is not said: nothing makes it one with fewer than planned.
+		if (this.states[points - 1] === "l") this.n = Number.POSITIVE_INFINITY;
 	}
 
 	push(time: number, interval: number): void {
