@@ -499,6 +499,60 @@ static void draining_finishes_what_was_read(void **state)
 	assert_int_equal(fake_sink.flushes, 1);
 }
 
+static void take_value(void *arg, const struct lt_stat *s, bool first, double value)
+{
+	(void)s;
+	(void)first;
+	*(double *)arg = value;
+}
+
+static double shown(const char *name)
+{
+	double value = -1;
+
+	lt_stats_named(name, take_value, &value);
+	return value;
+}
+
+static bool ten_figures_are_done(void)
+{
+	bool yes;
+
+	pthread_mutex_lock(&fake_sink.mutex);
+	yes = fake_sink.n >= 10;
+	pthread_mutex_unlock(&fake_sink.mutex);
+	return yes;
+}
+
+static bool is_late(void)
+{
+	return shown("latido_consumer_lag_seconds") > 0.5;
+}
+
+static bool is_late_no_more(void)
+{
+	return shown("latido_consumer_lag_seconds") < 0.5;
+}
+
+/* Nobody publishes anything but the consumer itself, about itself. */
+static void its_own_figures_tell_how_late_it_is(void **state)
+{
+	(void)state;
+	w.c->bus.self_interval_ms = 20;
+	start_consumer();
+	assert_true(shown("latido_consumer_lag_seconds") >= 0);
+	run_until(ten_figures_are_done);
+	run_until(is_late_no_more);
+	pthread_mutex_lock(&fake_sink.mutex);
+	fake_sink.block = true;
+	pthread_mutex_unlock(&fake_sink.mutex);
+	run_until(is_late);
+	fake_sink_interrupt(NULL);
+	run_until(is_late_no_more);
+	/* there is no broker to ask */
+	assert_true(shown("latido_broker_queued_messages") < 0);
+}
+
 static bool put_was_tried(void)
 {
 	bool yes;
@@ -597,6 +651,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(draining_finishes_what_was_read, setup, teardown),
 		cmocka_unit_test_setup_teardown(
 			draining_into_a_broken_sink_says_that_it_is_incomplete, setup, teardown),
+		cmocka_unit_test_setup_teardown(
+			its_own_figures_tell_how_late_it_is, setup, teardown),
 		cmocka_unit_test_setup_teardown(answers_are_few_and_the_newest, setup, teardown),
 	};
 
