@@ -386,14 +386,21 @@ static void filled(struct lt_engine *e, int64_t now_ms)
 		LT_I("rules_cold", lt_gauge_get(&e->info->rules_cold)));
 }
 
+/* Before anybody is heard the bus may not really be there: Kafka's connection comes and goes. */
+static bool may_ask_hole(const struct lt_engine *e, int64_t now_ms)
+{
+	enum lt_back back = e->hole.to_ms ? lt_sources_back(e->sources) : LT_BACK_NONE;
+
+	return back == LT_BACK_ALL || (back == LT_BACK_SOME && now_ms > e->hole.to_ms + COME_MS);
+}
+
 bool engine_windows_tick(struct lt_engine *e, int64_t now_ms, bool heard_all)
 {
 	int64_t start_ns = lt_mono_ns();
 	struct lt_backfill_chunk *c;
 
 	if (heard_all && (e->ask_windows || (e->hole.to_ms && !e->hole.asked))) {
-		bool hole = e->hole.to_ms &&
-			    (now_ms > e->hole.to_ms + COME_MS || lt_sources_back(e->sources));
+		bool hole = may_ask_hole(e, now_ms);
 
 		if (e->ask_windows || hole)
 			ask(e, now_ms, hole);

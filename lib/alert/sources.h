@@ -90,8 +90,13 @@ struct lt_source_state {
 };
 void lt_sources_each(const struct lt_sources *t,
 	void (*fn)(void *ctx, const struct lt_source_state *s), void *ctx);
-/** lt_sources_back() - since lt_sources_pause(), was every source heard, or is it silent? */
-bool lt_sources_back(const struct lt_sources *t);
+/** enum lt_back - who was heard since lt_sources_pause() */
+enum lt_back {
+	LT_BACK_NONE = 0,
+	LT_BACK_SOME,
+	LT_BACK_ALL, /* but for those that are silent */
+};
+enum lt_back lt_sources_back(const struct lt_sources *t);
 size_t lt_sources_count(const struct lt_sources *t);
 /** lt_sources_pause() - nobody could be heard until @now_ms: silence begins anew. */
 void lt_sources_pause(struct lt_sources *t, int64_t now_ms);

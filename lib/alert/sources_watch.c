@@ -17,13 +17,19 @@ void lt_sources_each(const struct lt_sources *t,
 					src->back, src->shift_ms});
 }
 
-bool lt_sources_back(const struct lt_sources *t)
+enum lt_back lt_sources_back(const struct lt_sources *t)
 {
-	for (size_t i = 0; i < t->cap; i++)
-		for (const struct source *src = t->table[i]; src; src = src->next)
-			if (!src->silent && src->back.t_ms == INT64_MAX)
-				return false;
-	return true;
+	bool any = false, all = true;
+
+	for (size_t i = 0; i < t->cap; i++) {
+		for (const struct source *src = t->table[i]; src; src = src->next) {
+			bool heard = src->back.t_ms != INT64_MAX;
+
+			any |= heard;
+			all &= heard || src->silent;
+		}
+	}
+	return !any ? LT_BACK_NONE : all ? LT_BACK_ALL : LT_BACK_SOME;
 }
 
 size_t lt_sources_count(const struct lt_sources *t)

@@ -98,6 +98,7 @@ struct fixture {
 	struct lt_engine *engine;
 	struct lt_conf *conf;
 	struct lt_shapes *shapes;
+	const char *source; /* whose events are sent */
 	char rules[32];
 	int64_t now_ms;  /* wall clock */
 	int64_t mono_ms; /* monotonic clock */
@@ -135,7 +136,7 @@ static void run(struct fixture *f, int64_t ms)
 static void event_of(struct fixture *f, int64_t ago_ms, double temp)
 {
 	const struct lt_decode_limits limits = {1 << 20, 1000};
-	struct lt_origin origin = {.source = "n1", .arrived_ns = f->now_ms * LT_NS_PER_MS};
+	struct lt_origin origin = {.arrived_ns = f->now_ms * LT_NS_PER_MS};
 	struct lt_event *e = NULL;
 	struct lt_arena arena = {0};
 	struct lt_buf json = {0};
@@ -143,11 +144,12 @@ static void event_of(struct fixture *f, int64_t ago_ms, double temp)
 	uint64_t hash;
 
 	lt_buf_printf(&json,
-		"{\"source\":\"n1\",\"ts\":%lld,\"interval_ms\":10000,\"epoch\":7,\"seq\":%llu,"
+		"{\"source\":\"%s\",\"ts\":%lld,\"interval_ms\":10000,\"epoch\":7,\"seq\":%llu,"
 		"\"metrics\":{\"temp\":%g,\"ticks\":%llu}}",
-		(long long)(f->now_ms - ago_ms), (unsigned long long)f->seq + 1, temp,
+		f->source, (long long)(f->now_ms - ago_ms), (unsigned long long)f->seq + 1, temp,
 		(unsigned long long)f->seq + 1);
 	f->seq++;
+	strcpy(origin.source, f->source);
 	assert_int_equal(lt_decode(f->shapes, &limits, &origin, json.data, json.len, &arena, &e,
 				 &reason, &hash, NULL),
 		LT_OK);
@@ -179,6 +181,7 @@ static struct fixture *setup(const char *rules)
 	int fd;
 
 	memset(&fake, 0, sizeof(fake));
+	f->source = "n1";
 	lt_log_set_level(LT_ERROR);
 	strcpy(f->rules, "/tmp/alert-engine-XXXXXX");
 	fd = mkstemp(f->rules);
@@ -367,17 +370,50 @@ static void a_source_that_does_not_come_back_is_not_awaited(void **state)
 	(void)state;
 	settle(f);
 	send_for(f, 5 * MIN_MS, 100);
+	f->source = "n2";
+	event(f, 10);
 	cut(f, 40 * MIN_MS);
-	run(f, 25000);
+	run(f, 15000);
+	event(f, 10);
+	run(f, 10000);
 	assert_int_equal(fake.asked, 1);
-	run(f, 10000); /* silent for three of its intervals */
+	event(f, 10);
+	run(f, 10000); /* n1 is silent for three of its intervals */
 	assert_int_equal(fake.asked, 2);
-	assert_int_equal(fake.job->sources[0].seq, 0);
-	assert_int_equal(fake.job->sources[0].until_ms, fake.job->until_ms);
+	assert_int_equal(fake.job->n_sources, 2);
+	for (size_t i = 0; i < 2; i++) {
+		const struct lt_backfill_source *s = &fake.job->sources[i];
+
+		assert_int_equal(s->seq, strcmp(s->name, "n1") ? 31 : 0);
+		assert_true(strcmp(s->name, "n1") || s->until_ms == fake.job->until_ms);
+	}
 	fake.done = true;
-	run(f, 20000);
+	send_for(f, 20000, 10);
 	assert_int_equal(COLD(f), 0);
 	assert_int_equal(FIRING(f), 0);
+	teardown(f);
+}
+
+/* Connected, but nobody is there: Kafka's connection stands before its broker does. */
+static void a_bus_that_only_seems_to_be_back(void **state)
+{
+	struct fixture *f = setup(long_rules);
+	int64_t cut_ms;
+
+	(void)state;
+	settle(f);
+	send_for(f, 5 * MIN_MS, 100);
+	cut_ms = f->now_ms;
+	cut(f, 20000);
+	run(f, 2 * MIN_MS);
+	cut(f, 5 * MIN_MS);
+	run(f, 3 * MIN_MS); /* connected all the time */
+	assert_int_equal(fake.asked, 1);
+	event(f, 10);
+	run(f, 5000);
+	assert_int_equal(fake.asked, 2);
+	assert_true(fake.job->from_ms <= cut_ms - 10000);
+	assert_int_equal(fake.job->sources[0].until_ms, f->now_ms - 5000);
 	teardown(f);
 }
 
@@ -592,6 +628,7 @@ int main(void)
 		cmocka_unit_test(a_short_cut_leaves_no_hole),
 		cmocka_unit_test(a_small_hole_is_filled_and_holds_nothing),
 		cmocka_unit_test(a_source_that_does_not_come_back_is_not_awaited),
+		cmocka_unit_test(a_bus_that_only_seems_to_be_back),
 		cmocka_unit_test(the_next_outage_widens_the_hole),
 		cmocka_unit_test(an_outage_during_the_start),
 		cmocka_unit_test(what_is_made_here_waits_for_time),
