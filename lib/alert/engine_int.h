@@ -11,9 +11,9 @@
 /* Looks at one rule (engine_looks.c). */
 struct engine_look {
 	bool wanted;
-	bool by_value;        /* its expression is a threshold */
-	bool crossed;         /* by a sample that came since its last evaluation */
-	uint64_t values;      /* that had been taken over then */
+	bool by_value;      /* its expression is a threshold */
+	int64_t crossed_ms; /* time of a sample that crossed it and was not seen; INT64_MIN: none */
+	uint64_t values;    /* that had been taken over then */
 	int64_t next_mono_ns; /* not before */
 	int64_t paid_mono_ns; /* what looks at it took is paid for then */
 };
@@ -106,7 +106,7 @@ void engine_grid(struct lt_engine *e, int64_t t_ms);
 /** engine_looks_new() - of rules whose selectors @store has just got; before lt_as_commit(). */
 void engine_looks_new(struct engine_looks *l, const struct lt_rules *rules, struct lt_as *store);
 void engine_looks_free(struct engine_looks *l);
-/** engine_looks_evaluated() - all rules of @g know what there is. */
+/** engine_looks_evaluated() - all rules of @g know what there was at the instant g->next_ms. */
 void engine_looks_evaluated(struct lt_engine *e, struct engine_group *g);
 /**
  * engine_look() - look at the rules that events have touched

@@ -7,13 +7,15 @@
  * When: of "<selector> <comparison> <number>", when a sample met it that the one before it did not:
  * that is seen as samples come in, for any number of sources. Of other expressions, when events came
  * that any rule wants. Not just before an instant of the grid, where agents' snapshots come in and
- * sources stand at different seconds.
+ * sources stand at different seconds. Nor where what evaluations write is compared with events: it
+ * is as old as the last one, and "x unless ALERTS" would find what is never true on the grid.
  *
  * What looks may cost: as an account that fills with time. One for all thresholds, one for each other
  * rule; what they may take together is a fiftieth of a core, twice. So an expression over many
  * sources is looked at rarely: what it finds comes with the grid.
  */
 #include <stdlib.h>
+#include <string.h>
 
 #include "engine_int.h"
 #include "latido/clock.h"
@@ -31,6 +33,29 @@
 static bool may_be_looked_at(const struct lt_rule *r)
 {
 	return r->kind == LT_RULE_ALERT && !r->for_ms && r->group->interval_ms <= INTERVAL_MS;
+}
+
+/* What every evaluation of the group writes; other groups' series are as old on the grid as between. */
+static bool is_written_with(const struct lt_rules_group *g, const char *name)
+{
+	if (!strcmp(name, "ALERTS") || !strcmp(name, "ALERTS_FOR_STATE"))
+		return true;
+	for (size_t i = 0; i < g->n_rules; i++)
+		if (g->rules[i]->kind == LT_RULE_RECORD && !strcmp(g->rules[i]->name, name))
+			return true;
+	return false;
+}
+
+static bool reads_evaluations(const struct lt_rule *r, struct lt_as *store)
+{
+	for (size_t k = 0; k < lt_promql_selector_count(r->expr); k++) {
+		uint32_t name = lt_promql_selector(r->expr, k)->name;
+
+		if (name == LT_SYM_NONE ||
+			is_written_with(r->group, lt_sym_text(lt_as_pool(store), name, NULL)))
+			return true;
+	}
+	return false;
 }
 
 void engine_looks_new(struct engine_looks *l, const struct lt_rules *rules, struct lt_as *store)
@@ -51,8 +76,11 @@ void engine_looks_new(struct engine_looks *l, const struct lt_rules *rules, stru
 			if (!look->wanted)
 				continue;
 			look->by_value = lt_promql_threshold(group->rules[i]->expr, &t);
+			look->crossed_ms = INT64_MIN;
 			if (look->by_value)
-				lt_as_watch(store, &t, &look->crossed);
+				lt_as_watch(store, &t, &look->crossed_ms);
+			else if (reads_evaluations(group->rules[i], store))
+				look->wanted = false;
 			else
 				l->n_others++;
 		}
@@ -74,19 +102,24 @@ static uint64_t values(const struct lt_engine *e)
 
 static bool is_touched(const struct lt_engine *e, const struct engine_look *l)
 {
-	return l->by_value ? l->crossed : l->values != values(e);
+	return l->by_value ? l->crossed_ms > INT64_MIN : l->values != values(e);
 }
 
 static void touched_no_more(const struct lt_engine *e, struct engine_look *l)
 {
-	l->crossed = false;
+	l->crossed_ms = INT64_MIN;
 	l->values = values(e);
 }
 
+/* An evaluation that is late has not seen what came behind its instant. */
 void engine_looks_evaluated(struct lt_engine *e, struct engine_group *g)
 {
-	for (size_t i = 0; i < g->group->n_rules; i++)
-		touched_no_more(e, &g->looks[i]);
+	for (size_t i = 0; i < g->group->n_rules; i++) {
+		struct engine_look *l = &g->looks[i];
+
+		if (l->by_value ? l->crossed_ms <= g->next_ms : e->heard_ms <= g->next_ms)
+			touched_no_more(e, l);
+	}
 }
 
 static int64_t *account(struct lt_engine *e, struct engine_look *l)

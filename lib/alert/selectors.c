@@ -6,7 +6,7 @@
 
 struct watch {
 	struct lt_promql_threshold threshold;
-	bool *flag;
+	int64_t *crossed_ms;
 };
 
 /* One set of matchers. */
@@ -320,7 +320,8 @@ bool lt_selectors_join(struct lt_selectors *t, const struct lt_labels *labels, c
 
 /* ---- thresholds ---- */
 
-void lt_selectors_watch(struct lt_selectors *s, const struct lt_promql_threshold *t, bool *flag)
+void lt_selectors_watch(
+	struct lt_selectors *s, const struct lt_promql_threshold *t, int64_t *crossed_ms)
 {
 	const struct alias *a = alias_of(s, t->sel);
 	struct entry *e;
@@ -329,10 +330,11 @@ void lt_selectors_watch(struct lt_selectors *s, const struct lt_promql_threshold
 		return;
 	e = &s->entries[a->entry];
 	e->watches = lt_realloc(e->watches, (e->n_watches + 1) * sizeof(*e->watches));
-	e->watches[e->n_watches++] = (struct watch){*t, flag};
+	e->watches[e->n_watches++] = (struct watch){*t, crossed_ms};
 }
 
-static void look_at(const struct lt_selectors *s, uint32_t first, double before, double v)
+static void look_at(
+	const struct lt_selectors *s, uint32_t first, double before, int64_t t_ms, double v)
 {
 	for (uint32_t i = first; i; i = s->entries[i - 1].next) {
 		const struct entry *e = &s->entries[i - 1];
@@ -341,20 +343,20 @@ static void look_at(const struct lt_selectors *s, uint32_t first, double before,
 			const struct watch *w = &e->watches[k];
 
 			if (lt_promql_beyond(&w->threshold, v) &&
-				!lt_promql_beyond(&w->threshold, before))
-				*w->flag = true;
+				!lt_promql_beyond(&w->threshold, before) && t_ms > *w->crossed_ms)
+				*w->crossed_ms = t_ms;
 		}
 	}
 }
 
-void lt_selectors_sample(
-	const struct lt_selectors *s, const struct lt_labels *labels, double before, double v)
+void lt_selectors_sample(const struct lt_selectors *s, const struct lt_labels *labels,
+	double before, int64_t t_ms, double v)
 {
 	uint32_t name = lt_labels_value_sym(labels, LT_SYM_NAME);
 
 	if (name != LT_SYM_NONE)
-		look_at(s, name_of(s, name)->first, before, v);
-	look_at(s, s->nameless, before, v);
+		look_at(s, name_of(s, name)->first, before, t_ms, v);
+	look_at(s, s->nameless, before, t_ms, v);
 }
 
 /* ---- on the way out ---- */

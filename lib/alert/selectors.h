@@ -32,15 +32,19 @@ int64_t lt_selectors_may_back_ms(const struct lt_selectors *t, const char *name,
  */
 bool lt_selectors_join(struct lt_selectors *t, const struct lt_labels *labels, const void *series,
 	struct lt_keep *keep);
-/** lt_selectors_watch() - set *@flag when a sample of @t->sel crosses it. @flag: as long as @s. */
-void lt_selectors_watch(struct lt_selectors *s, const struct lt_promql_threshold *t, bool *flag);
+/**
+ * lt_selectors_watch() - tell when a sample of @t->sel crosses it
+ * @crossed_ms: becomes the time of the newest such sample if that is later; as long as @s.
+ */
+void lt_selectors_watch(
+	struct lt_selectors *s, const struct lt_promql_threshold *t, int64_t *crossed_ms);
 /**
  * lt_selectors_sample() - a new sample of a series that is watched; its labels are only looked at
- * as far as the metric's name: a flag may be set for a series that its selector does not want
+ * as far as the metric's name: it may be told for a series that its selector does not want
  * @before: the one before it; a staleness marker if there was none.
  */
-void lt_selectors_sample(
-	const struct lt_selectors *s, const struct lt_labels *labels, double before, double v);
+void lt_selectors_sample(const struct lt_selectors *s, const struct lt_labels *labels,
+	double before, int64_t t_ms, double v);
 /** lt_selectors_gave_up() - did a pattern meet its limit since the last call? @err: the last one's. */
 bool lt_selectors_gave_up(struct lt_selectors *t, struct lt_err *err);
 /** lt_selectors_leave() - it is to be taken out by lt_selectors_tidy(), before labels are freed. */

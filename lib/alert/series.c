@@ -367,9 +367,9 @@ int lt_as_select(struct lt_as *a, const struct lt_promql_selector *sel, struct l
 	return LT_OK;
 }
 
-void lt_as_watch(struct lt_as *a, const struct lt_promql_threshold *t, bool *flag)
+void lt_as_watch(struct lt_as *a, const struct lt_promql_threshold *t, int64_t *crossed_ms)
 {
-	lt_selectors_watch(a->next, t, flag);
+	lt_selectors_watch(a->next, t, crossed_ms);
 }
 
 void lt_as_abort(struct lt_as *a)
@@ -553,7 +553,7 @@ bool lt_as_append(struct lt_as *a, struct lt_as_series *s, int64_t t_ms, double 
 	}
 	if (s->watched)
 		lt_selectors_sample(
-			a->now, s->labels, s->n ? s->v[s->n - 1] : lt_promql_stale(), v);
+			a->now, s->labels, s->n ? s->v[s->n - 1] : lt_promql_stale(), t_ms, v);
 	if (s->n == s->cap)
 		make_room(a, s, t_ms);
 	if (s->n == 0)

@@ -84,12 +84,13 @@ int lt_as_accept(const struct lt_as *a, const struct lt_promql_selector *sel, st
 int lt_as_select(
 	struct lt_as *a, const struct lt_promql_selector *sel, struct lt_err *err) LT_MUST_CHECK;
 /**
- * lt_as_watch() - set *@flag whenever a new sample meets a threshold that the one before it did not
- * @t: copied; its selector is one of the new set, not necessarily the only one of that name: the
- *	flag means that it is worth looking.
- * @flag: lives as long as that set.
+ * lt_as_watch() - tell whenever a new sample meets a threshold that the one before it did not
+ * @t: copied; its selector is one of the new set, not necessarily the only one of that name: that
+ *	it is told means that it is worth looking.
+ * @crossed_ms: becomes the time of the newest such sample if that is later; lives as long as that
+ *	set.
  */
-void lt_as_watch(struct lt_as *a, const struct lt_promql_threshold *t, bool *flag);
+void lt_as_watch(struct lt_as *a, const struct lt_promql_threshold *t, int64_t *crossed_ms);
 /** lt_as_window_ms() - how far it looks back; 0: only to the newest sample. */
 int64_t lt_as_window_ms(const struct lt_promql_selector *sel);
 /** lt_as_abort() - the new set is not wanted. */

@@ -239,6 +239,48 @@ static void thresholds_are_looked_at_when_crossed(void **state)
 	teardown(f);
 }
 
+/* An evaluation that comes late has not seen what came behind its instant. */
+static void what_an_evaluation_could_not_see_is_looked_at(void **state)
+{
+	struct fixture *f = setup(GROUP("{alert: Now, expr: 'x > 5'},"
+					"{alert: Sum, expr: 'sum by (instance) (x) > 5'}"),
+		"");
+
+	(void)state;
+	event(f, 1150, "a", 9);
+	expect(f, "firing Now a +1150\nsend Now +1150\nfiring Sum a +1150\nsend Sum +1150\n");
+	/* What it has seen is not looked at again. */
+	event(f, 2050, "b", 9);
+	tick(f, 2100);
+	expect(f, "firing Now b +2100\nsend Now +2100\nfiring Sum b +2100\nsend Sum +2100\n");
+	assert_int_equal(looks(f), 2);
+	tick(f, 2400);
+	assert_int_equal(looks(f), 2);
+	teardown(f);
+}
+
+/* What evaluations write is as old as the last one; on the grid none of these is ever true. */
+static void what_evaluations_write_is_not_compared_in_between(void **state)
+{
+	struct fixture *f = setup(GROUP("{record: recorded, expr: 'x * 2'},"
+					"{alert: Now, expr: 'x > 5'},"
+					"{alert: More, expr: 'x > recorded'},"
+					"{alert: Any, expr: 'x > {__name__=\"recorded\"}'},"
+					"{alert: Alone, expr: 'x > 5 unless on (instance) "
+					"ALERTS{alertname=\"Now\"}'}"),
+		"");
+
+	(void)state;
+	event(f, 400, "a", 1);
+	tick(f, 1100);
+	expect(f, "recorded 2 +1100\n");
+	event(f, 1400, "a", 9);
+	expect(f, "firing Now a +1400\nsend Now +1400\n");
+	tick(f, 2100);
+	expect(f, "recorded 18 +2100\n");
+	teardown(f);
+}
+
 static void silence_is_an_event(void **state)
 {
 	struct fixture *f = setup(GROUP("{alert: Down, expr: 'up == 0'}"), "");
@@ -374,6 +416,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(an_alert_does_not_wait_for_the_grid),
 		cmocka_unit_test(thresholds_are_looked_at_when_crossed),
+		cmocka_unit_test(what_an_evaluation_could_not_see_is_looked_at),
+		cmocka_unit_test(what_evaluations_write_is_not_compared_in_between),
 		cmocka_unit_test(silence_is_an_event),
 		cmocka_unit_test(what_is_spent_is_left_to_the_grid),
 		cmocka_unit_test(what_the_grid_does_not_confirm_rests),
