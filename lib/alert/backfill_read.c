@@ -544,8 +544,10 @@ int backfill_step(struct backfill_work *w, struct lt_pg *pg, struct lt_backfill_
 	int rc = LT_OK;
 
 	*chunk = NULL;
-	if (!pg->conn)
+	if (!pg->conn) {
 		rc = lt_pg_connect(pg, &w->conf->postgres, err);
+		w->moved_ns = lt_mono_ns(); /* while PostgreSQL was away nothing could come */
+	}
 	if (rc != LT_OK)
 		return rc;
 	if (!w->listed) {

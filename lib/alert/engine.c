@@ -407,8 +407,12 @@ int64_t lt_engine_tick(struct lt_engine *e)
 	now_ms = lt_wall_ns() / LT_NS_PER_MS;
 	engine_take_reload(e, now_ms);
 	engine_take_role(e, now_ms);
-	if (!watch_bus(e, now_ms))
+	if (!watch_bus(e, now_ms)) {
+		/* What nobody can see is not over. */
+		if (e->role == LT_ROLE_LEAD)
+			lt_rules_send(e->rules, now_ms, &e->sink);
 		return IDLE_NS;
+	}
 	if (e->rewarm_mono_ns && lt_mono_ns() >= e->rewarm_mono_ns) {
 		e->rewarm_mono_ns = 0;
 		rewarm(e);

@@ -427,5 +427,6 @@ void engine_clock_jump(struct lt_engine *e, int64_t by_ms, int64_t now_ms)
 		restore(e, alerts.data, alerts.len, now_ms - by_ms, now_ms, 0);
 		lt_buf_fini(&alerts);
 	}
+	lt_rules_set_clock(e->rules, by_ms, now_ms);
 	e->evaluated_ms = 0;
 }

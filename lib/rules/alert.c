@@ -495,6 +495,52 @@ void lt_rules_pause(struct lt_rules *r, int64_t by_ms, const struct lt_rules_sin
 			pause_rule((struct rule *)r->groups[i]->pub.rules[j], by_ms, sink);
 }
 
+static int64_t earlier(int64_t a, int64_t b)
+{
+	return a < b ? a : b;
+}
+
+static void set_clock(struct alert *a, int64_t by_ms, int64_t now_ms)
+{
+	if (by_ms > 0) {
+		if (a->pub.keep_since_ms)
+			a->pub.keep_since_ms += by_ms;
+		return;
+	}
+	a->pub.fired_ms = earlier(a->pub.fired_ms, now_ms);
+	a->pub.resolved_ms = earlier(a->pub.resolved_ms, now_ms);
+	a->pub.sent_ms = earlier(a->pub.sent_ms, now_ms);
+	a->pub.keep_since_ms = earlier(a->pub.keep_since_ms, now_ms);
+	if (a->grace_until_ms)
+		a->grace_until_ms += by_ms;
+}
+
+void lt_rules_set_clock(struct lt_rules *r, int64_t by_ms, int64_t now_ms)
+{
+	for (size_t i = 0; i < r->n_groups; i++) {
+		for (size_t j = 0; j < r->groups[i]->pub.n_rules; j++) {
+			struct rule *rule = (struct rule *)r->groups[i]->pub.rules[j];
+
+			for (struct alert *a = rule->alerts.first; a; a = a->next)
+				set_clock(a, by_ms, now_ms);
+		}
+	}
+}
+
+void lt_rules_send(struct lt_rules *r, int64_t t_ms, const struct lt_rules_sink *sink)
+{
+	for (size_t i = 0; i < r->n_groups; i++) {
+		const struct lt_rules_group *g = &r->groups[i]->pub;
+
+		for (size_t j = 0; j < g->n_rules; j++) {
+			struct rule *rule = (struct rule *)g->rules[j];
+
+			for (struct alert *a = rule->alerts.first; a; a = a->next)
+				alert_send(r, a, t_ms, g->interval_ms, sink);
+		}
+	}
+}
+
 void lt_rules_forget(struct lt_rules *r)
 {
 	for (size_t i = 0; i < r->n_groups; i++) {

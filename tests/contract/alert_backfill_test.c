@@ -167,6 +167,27 @@ static void test_waiting_ends(void **state)
 	end(&j);
 }
 
+/* While PostgreSQL was away the store could bring nothing. */
+static void test_postgres_was_away(void **state)
+{
+	int64_t mono_ns, wall_ns;
+	struct job j;
+
+	begin(&j, *state);
+	put(&j, 1, 2);
+	put(&j, 10, 10);
+	assert_int_equal(run(&j), BACKFILL_WAIT);
+	mono_ns = lt_mono_ns();
+	wall_ns = lt_wall_ns();
+	lt_pg_close(&j.pg);
+	lt_clock_fake(true, mono_ns + 10 * MINUTE_NS, wall_ns + 10 * MINUTE_NS);
+	assert_int_equal(run(&j), BACKFILL_WAIT);
+	put(&j, 3, 9);
+	assert_int_equal(run(&j), BACKFILL_DONE);
+	assert_int_equal(j.samples, 9);
+	end(&j);
+}
+
 /* Who was allowed less than that by an earlier release gets what is there. */
 static void test_progress_may_not_be_read(void **state)
 {
@@ -189,6 +210,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_waits_for_the_store, pg_setup, pg_teardown),
 		cmocka_unit_test_setup_teardown(test_nothing_to_wait_for, pg_setup, pg_teardown),
 		cmocka_unit_test_setup_teardown(test_waiting_ends, pg_setup, pg_teardown),
+		cmocka_unit_test_setup_teardown(test_postgres_was_away, pg_setup, pg_teardown),
 		cmocka_unit_test_setup_teardown(
 			test_progress_may_not_be_read, pg_setup, pg_teardown),
 	};

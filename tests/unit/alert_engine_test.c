@@ -27,6 +27,7 @@ struct fixture {
 	struct lt_shapes *shapes;
 	struct lt_buf log; /* what came out, in order */
 	int64_t at_ms;     /* since T0 */
+	int64_t set_ms;    /* the wall clock was set by so much */
 	uint64_t seq;
 	char rules[64];
 };
@@ -37,7 +38,7 @@ static bool on_append(void *ctx, const struct lt_labels *l, int64_t t_ms, double
 
 	if (!strcmp(lt_labels_value(f->engine->pool, l, "__name__"), "recorded"))
 		lt_buf_printf(&f->log, "recorded %g +%lld\n", v, (long long)(t_ms - T0));
-	else if ((t_ms - T0) % 1000 != 100)
+	else if (t_ms % 1000 != 100)
 		lt_buf_printf(&f->log, "a sample off the grid +%lld\n", (long long)(t_ms - T0));
 	return engine_append(f->engine, l, t_ms, v);
 }
@@ -63,7 +64,8 @@ static void on_send(void *ctx, const struct lt_alert *a, int64_t t_ms)
 static void clock_at(struct fixture *f, int64_t at_ms)
 {
 	f->at_ms = at_ms;
-	lt_clock_fake(true, LT_NS_PER_S * 1000 + at_ms * LT_NS_PER_MS, (T0 + at_ms) * LT_NS_PER_MS);
+	lt_clock_fake(true, LT_NS_PER_S * 1000 + at_ms * LT_NS_PER_MS,
+		(T0 + f->set_ms + at_ms) * LT_NS_PER_MS);
 }
 
 /* Return: ms until it wants to be called again. */
@@ -127,7 +129,7 @@ static int64_t late_event(
 	struct fixture *f, int64_t at_ms, int64_t arrived_ms, const char *source, double x)
 {
 	const struct lt_decode_limits limits = {1 << 20, 1000};
-	struct lt_origin origin = {.arrived_ns = (T0 + arrived_ms) * LT_NS_PER_MS};
+	struct lt_origin origin = {.arrived_ns = (T0 + f->set_ms + arrived_ms) * LT_NS_PER_MS};
 	struct lt_arena arena = {0};
 	struct lt_buf json = {0};
 	struct lt_event *e = NULL;
@@ -139,7 +141,7 @@ static int64_t late_event(
 	lt_buf_printf(&json,
 		"{\"source\":\"%s\",\"ts\":%lld,\"interval_ms\":60000,\"epoch\":1,"
 		"\"seq\":%llu,\"metrics\":{\"x\":%g}}",
-		source, (long long)(T0 + arrived_ms), (unsigned long long)++f->seq, x);
+		source, (long long)(T0 + f->set_ms + arrived_ms), (unsigned long long)++f->seq, x);
 	strcpy(origin.source, source);
 	assert_int_equal(lt_decode(f->shapes, &limits, &origin, json.data, json.len, &arena, &e,
 				 &reason, &hash, &err),
@@ -389,6 +391,53 @@ static void evaluations_leave_time_for_events(void **state)
 	teardown(f);
 }
 
+/* Alertmanager takes what is not sent again for ended. */
+static void alerts_are_sent_while_the_bus_is_away(void **state)
+{
+	struct fixture *f = setup(GROUP("{alert: Now, expr: 'x > 5'}"), ", grace: 10s");
+
+	(void)state;
+	event(f, 400, "a", 9);
+	expect(f, "firing Now a +400\nsend Now +400\n");
+	lt_engine_bus(f->engine, false, false);
+	for (int64_t at_ms = 1000; at_ms <= 150000; at_ms += 200)
+		tick(f, at_ms);
+	expect(f, "send Now +60600\nsend Now +120800\n");
+	lt_engine_bus(f->engine, true, true);
+	event(f, 151000, "a", 1);
+	for (int64_t at_ms = 151100; at_ms <= 161100; at_ms += 1000)
+		tick(f, at_ms);
+	expect(f, "resolved Now a +161100\nsend Now ended +161100\n");
+	teardown(f);
+}
+
+/* What was told at a time that is yet to come now is resolved at once, and that is told. */
+static void the_clock_is_set_back(void **state)
+{
+	struct fixture *f = setup(GROUP("{alert: Now, expr: 'x > 5'},"
+					"{alert: Kept, expr: 'x > 5', keep_firing_for: 2s}"),
+		"");
+
+	(void)state;
+	event(f, 400, "a", 9);
+	expect(f, "firing Now a +400\nsend Now +400\nfiring Kept a +400\nsend Kept +400\n");
+	event(f, 1050, "a", 1);
+	tick(f, 1100);
+	expect(f, "resolved Now a +1100\nsend Now ended +1100\n");
+	f->set_ms = -3600000;
+	tick(f, 2000);
+	expect(f, "");
+	tick(f, 3100);
+	expect(f, "");
+	tick(f, 4100);
+	expect(f, "resolved Kept a +-3595900\nsend Kept ended +-3595900\n");
+	event(f, 64400, "a", 9);
+	expect(f, "send Now ended +-3535900\n" /* once more, as always */
+		  "firing Now a +-3535600\nsend Now +-3535600\nfiring Kept a +-3535600\nsend Kept "
+		  "+-3535600\n");
+	teardown(f);
+}
+
 static void new_rules_are_looked_at(void **state)
 {
 	static const char fresh[] =
@@ -423,6 +472,8 @@ int main(void)
 		cmocka_unit_test(what_the_grid_does_not_confirm_rests),
 		cmocka_unit_test(whoever_wants_less_gets_the_grid),
 		cmocka_unit_test(evaluations_leave_time_for_events),
+		cmocka_unit_test(alerts_are_sent_while_the_bus_is_away),
+		cmocka_unit_test(the_clock_is_set_back),
 		cmocka_unit_test(new_rules_are_looked_at),
 	};
 

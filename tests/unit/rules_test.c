@@ -248,6 +248,31 @@ static void restart(struct fixture *f, const char *rules, int64_t t, int64_t dow
 	lt_buf_fini(&saved);
 }
 
+/* The clock of a machine that has just started is set: neither is anything held longer, nor ended. */
+static void the_clock_is_set(void **state)
+{
+	struct fixture *f = *state;
+	const char *rules = RULE("A", ", keep_firing_for: 50s");
+
+	f->rules = load(f, rules);
+	put(f, "x", "1", 0, 9);
+	eval(f, 0);
+	lt_buf_reset(&f->log);
+	put(f, "x", "1", 10, 0);
+	restart(f, rules, 7200, 0, 60);
+	lt_rules_set_clock(f->rules, -3600 * S, T0 + 3600 * S);
+	eval(f, 3659);
+	eval(f, 3660); /* here the grace ends */
+	eval(f, 3709);
+	lt_rules_set_clock(f->rules, 1000 * S, T0 + 4709 * S);
+	eval(f, 4709);
+	expect(f, "send A 1 +3659\nsend A 1 +4709\n");
+	eval(f, 4710);
+	expect(f, "resolved A 1 +4710\nsend A 1 ended +4710\n"
+		  "stale ALERTS{alertname=\"A\", alertstate=\"firing\", i=\"1\"}\n"
+		  "stale ALERTS_FOR_STATE{alertname=\"A\", i=\"1\"}\n");
+}
+
 /* Neither is the time begun anew for which an alert is kept, nor is it resolved or told again. */
 static void kept_over_a_restart(void **state)
 {
@@ -504,6 +529,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(resolved_is_kept, setup, teardown),
 		cmocka_unit_test_setup_teardown(keeps_firing, setup, teardown),
 		cmocka_unit_test_setup_teardown(kept_over_a_restart, setup, teardown),
+		cmocka_unit_test_setup_teardown(the_clock_is_set, setup, teardown),
 		cmocka_unit_test_setup_teardown(reload, setup, teardown),
 		cmocka_unit_test_setup_teardown(held, setup, teardown),
 		cmocka_unit_test_setup_teardown(forgotten, setup, teardown),

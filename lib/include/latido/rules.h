@@ -248,6 +248,21 @@ void lt_rules_adopt(
 void lt_rules_resend(struct lt_rules *r);
 
 /**
+ * lt_rules_send() - while nobody can evaluate: send what is due again
+ *
+ * Alertmanager takes what is not sent again for ended.
+ */
+void lt_rules_send(struct lt_rules *r, int64_t t_ms, const struct lt_rules_sink *sink);
+
+/**
+ * lt_rules_set_clock() - the wall clock was set by @by_ms and is @now_ms
+ *
+ * Forward, the time jumped over does not count for keep_firing_for. Backward, nothing was told, ended
+ * or kept later than now: else it would be sent, or end, only when the clock is there again.
+ */
+void lt_rules_set_clock(struct lt_rules *r, int64_t by_ms, int64_t now_ms);
+
+/**
  * lt_rules_forget() - drop all alerts without telling anybody, for lt_rules_restore() to bring others
  *
  * Recorded series go on; those of alerts that do not come again end with the next evaluation.
