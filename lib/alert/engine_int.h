@@ -21,6 +21,7 @@ struct engine_look {
 struct engine_looks {
 	struct engine_look *all; /* of all rules of all groups, in their order */
 	size_t n_others;         /* wanted, and no threshold */
+	size_t first;            /* whose turn it is */
 	int64_t paid_mono_ns;    /* of all thresholds */
 };
 

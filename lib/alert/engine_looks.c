@@ -12,7 +12,8 @@
  *
  * What looks may cost: as an account that fills with time. One for all thresholds, one for each other
  * rule; what they may take together is a fiftieth of a core, twice. So an expression over many
- * sources is looked at rarely: what it finds comes with the grid.
+ * sources is looked at rarely: what it finds comes with the grid. Of thresholds, the one that has to
+ * wait for the account comes first the next time.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -147,12 +148,17 @@ static int64_t later(int64_t a, int64_t b)
 	return a > b ? a : b;
 }
 
-int64_t engine_look(struct lt_engine *e, int64_t now_ms, int64_t known_ms)
+static int64_t sooner(int64_t a, int64_t b)
 {
-	int64_t start_ns = lt_mono_ns(), wait_ns = INT64_MAX;
+	return a < b ? a : b;
+}
 
-	if (e->role != LT_ROLE_LEAD || e->conf->alert.delay_ms || now_ms - known_ms > BEHIND_MS)
-		return INT64_MAX;
+/* Those from @first on, or those before it. Return: as engine_look(). */
+static int64_t look_at_some(
+	struct lt_engine *e, int64_t now_ms, int64_t start_ns, size_t first, bool before)
+{
+	int64_t wait_ns = INT64_MAX;
+
 	for (size_t k = 0; k < e->n_groups; k++) {
 		struct engine_group *g = &e->groups[k];
 
@@ -160,19 +166,38 @@ int64_t engine_look(struct lt_engine *e, int64_t now_ms, int64_t known_ms)
 			continue;
 		for (size_t i = 0; i < g->group->n_rules; i++) {
 			struct engine_look *l = &g->looks[i];
+			size_t at = (size_t)(l - e->looks.all);
 			int64_t from_ns;
 
-			if (!l->wanted || !is_touched(e, l))
+			if (!l->wanted || (at < first) != before || !is_touched(e, l))
 				continue;
 			from_ns = later(l->next_mono_ns, *account(e, l));
-			if (from_ns > start_ns)
-				wait_ns =
-					from_ns - start_ns < wait_ns ? from_ns - start_ns : wait_ns;
-			else if (lt_mono_ns() - start_ns > ROUND_NS)
-				return 0;
-			else
+			if (from_ns <= start_ns) {
+				if (lt_mono_ns() - start_ns > ROUND_NS)
+					return 0;
 				look(e, g, i, now_ms);
+				continue;
+			}
+			wait_ns = sooner(wait_ns, from_ns - start_ns);
+			if (l->by_value && l->next_mono_ns <= start_ns &&
+				e->looks.first == SIZE_MAX)
+				e->looks.first = at;
 		}
 	}
+	return wait_ns;
+}
+
+int64_t engine_look(struct lt_engine *e, int64_t now_ms, int64_t known_ms)
+{
+	int64_t start_ns = lt_mono_ns(), wait_ns;
+	size_t first = e->looks.first;
+
+	if (e->role != LT_ROLE_LEAD || e->conf->alert.delay_ms || now_ms - known_ms > BEHIND_MS)
+		return INT64_MAX;
+	e->looks.first = SIZE_MAX;
+	wait_ns = look_at_some(e, now_ms, start_ns, first, false);
+	wait_ns = sooner(wait_ns, look_at_some(e, now_ms, start_ns, first, true));
+	if (e->looks.first == SIZE_MAX)
+		e->looks.first = 0;
 	return wait_ns;
 }

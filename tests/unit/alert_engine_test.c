@@ -27,10 +27,18 @@ struct fixture {
 	struct lt_shapes *shapes;
 	struct lt_buf log; /* what came out, in order */
 	int64_t at_ms;     /* since T0 */
+	int64_t cost_ms;   /* of an alert that fires */
 	int64_t set_ms;    /* the wall clock was set by so much */
 	uint64_t seq;
 	char rules[64];
 };
+
+static void clock_at(struct fixture *f, int64_t at_ms)
+{
+	f->at_ms = at_ms;
+	lt_clock_fake(true, LT_NS_PER_S * 1000 + at_ms * LT_NS_PER_MS,
+		(T0 + f->set_ms + at_ms) * LT_NS_PER_MS);
+}
 
 static bool on_append(void *ctx, const struct lt_labels *l, int64_t t_ms, double v)
 {
@@ -50,6 +58,8 @@ static void on_event(void *ctx, const struct lt_alert *a, enum lt_alert_event e,
 	lt_buf_printf(&f->log, "%s %s %s +%lld\n", lt_alert_event_name(e), a->rule_name,
 		lt_labels_value(f->engine->pool, a->labels, "instance"), (long long)(t_ms - T0));
 	engine_event(f->engine, a, e, t_ms);
+	if (f->cost_ms)
+		clock_at(f, f->at_ms + f->cost_ms);
 }
 
 static void on_send(void *ctx, const struct lt_alert *a, int64_t t_ms)
@@ -59,13 +69,6 @@ static void on_send(void *ctx, const struct lt_alert *a, int64_t t_ms)
 	lt_buf_printf(&f->log, "send %s%s +%lld\n", a->rule_name,
 		a->state == LT_ALERT_INACTIVE ? " ended" : "", (long long)(t_ms - T0));
 	engine_send(f->engine, a, t_ms);
-}
-
-static void clock_at(struct fixture *f, int64_t at_ms)
-{
-	f->at_ms = at_ms;
-	lt_clock_fake(true, LT_NS_PER_S * 1000 + at_ms * LT_NS_PER_MS,
-		(T0 + f->set_ms + at_ms) * LT_NS_PER_MS);
 }
 
 /* Return: ms until it wants to be called again. */
@@ -315,6 +318,27 @@ static void what_is_spent_is_left_to_the_grid(void **state)
 	teardown(f);
 }
 
+/* A threshold that is crossed all the time leaves the others their turn. */
+static void nobody_is_left_to_the_grid_for_another(void **state)
+{
+	struct fixture *f = setup(GROUP("{alert: Often, expr: 'x > 5'},"
+					"{alert: Other, expr: 'x > 6'},"
+					"{alert: Sum, expr: 'sum by (instance) (x) > 99'}"),
+		"");
+
+	(void)state;
+	f->engine->looks.paid_mono_ns = lt_mono_ns() + 300 * LT_NS_PER_MS;
+	event(f, 200, "a", 9);
+	f->cost_ms = 5;
+	tick(f, 410);
+	expect(f, "firing Often a +410\nsend Often +410\n");
+	event(f, 500, "b", 9);
+	expect(f, "");
+	tick(f, 700);
+	expect(f, "firing Other a +700\nsend Other +700\nfiring Other b +700\nsend Other +700\n");
+	teardown(f);
+}
+
 static void what_the_grid_does_not_confirm_rests(void **state)
 {
 	struct fixture *f = setup(GROUP("{alert: Now, expr: 'x > 5'}"), "");
@@ -469,6 +493,7 @@ int main(void)
 		cmocka_unit_test(what_evaluations_write_is_not_compared_in_between),
 		cmocka_unit_test(silence_is_an_event),
 		cmocka_unit_test(what_is_spent_is_left_to_the_grid),
+		cmocka_unit_test(nobody_is_left_to_the_grid_for_another),
 		cmocka_unit_test(what_the_grid_does_not_confirm_rests),
 		cmocka_unit_test(whoever_wants_less_gets_the_grid),
 		cmocka_unit_test(evaluations_leave_time_for_events),
