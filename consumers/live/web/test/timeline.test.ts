@@ -77,6 +77,20 @@ test("one point outside each edge keeps the line whole", () => {
 	assert.deepEqual(x, [5, 6, 7, 8, 9, 10]);
 });
 
+test("a point that stands alone is seen, as a dash with nothing after it", () => {
+	const one = join([line(1000, [[50_000, 7]])], 0, 300_000);
+	assert.deepEqual(one.x, [50, 51.75]);
+	assert.deepEqual(one.avg[0], [7, 7]);
+	const l = line(1000, [
+		...Array.from({ length: 9 }, (_, i): [number, number] => [i * 1000, i]),
+		[60_000, 5],
+		[90_000, 6],
+	]);
+	const { x, avg } = join([l], 0, 100_000);
+	assert.deepEqual(x.slice(8), [8, 9, 60, 61, 62, 90, 91]);
+	assert.deepEqual(avg[0]?.slice(8), [8, null, 5, 5, null, 6, 6]);
+});
+
 test("stacking carries a slower line along and stops at gaps", () => {
 	const out = stack([
 		[1, 2, null, 4],

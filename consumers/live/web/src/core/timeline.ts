@@ -120,6 +120,8 @@ export interface Joined {
 
 /** How many missing samples make a gap. */
 const GAP = 3.5;
+/** So many of the shortest lines fill a chart. */
+const DASHES = 100;
 
 /**
  * Puts lines on one time axis between `from` and `to` (ms). Where a line has nothing for much longer
@@ -134,22 +136,32 @@ export function join(lines: readonly Timeline[], from: number, to: number): Join
 		let b = lowerBound(t, to + 1);
 		if (b < t.length) b++;
 		const gap = line.distance * GAP;
+		// One that stands alone is a dash: a line needs two points.
+		const dash = Math.min(Math.max(line.step, (to - from) / DASHES), gap / 2);
 		const holes: number[] = [];
+		const dashes = new Map<number, number>();
+		let alone = true;
 		for (let i = a; i < b; i++) {
 			const at = t[i] as number;
 			times.add(at);
-			if (i > a && at - (t[i - 1] as number) > gap) {
-				const hole = (t[i - 1] as number) + line.step;
-				times.add(hole);
-				holes.push(hole);
+			const torn = i + 1 < b && (t[i + 1] as number) - at > gap;
+			const end = alone && (torn || i + 1 === b) ? at + dash : at;
+			if (end > at) {
+				times.add(end);
+				dashes.set(end, i);
 			}
+			if (torn) {
+				times.add(end + line.step);
+				holes.push(end + line.step);
+			}
+			alone = torn;
 		}
-		return { a, b, holes };
+		return { a, b, holes, dashes };
 	});
 	const ms = Float64Array.from(times).sort();
 	const out: Joined = { x: Array.from(ms, (t) => t / 1000), avg: [], min: [], max: [] };
 	lines.forEach((line, k) => {
-		const { a, b, holes } = spans[k] as { a: number; b: number; holes: number[] };
+		const { a, b, holes, dashes } = spans[k] as (typeof spans)[number];
 		const avg: Column = new Array(ms.length);
 		const min: Column = new Array(ms.length);
 		const max: Column = new Array(ms.length);
@@ -157,11 +169,11 @@ export function join(lines: readonly Timeline[], from: number, to: number): Join
 		let h = 0;
 		for (let x = 0; x < ms.length; x++) {
 			const at = ms[x] as number;
-			if (i < b && line.t[i] === at) {
-				avg[x] = line.avg[i];
-				min[x] = line.min[i];
-				max[x] = line.max[i];
-				i++;
+			const index = i < b && line.t[i] === at ? i++ : dashes.get(at);
+			if (index !== undefined) {
+				avg[x] = line.avg[index];
+				min[x] = line.min[index];
+				max[x] = line.max[index];
 				if (h < holes.length && holes[h] === at) h++;
 			} else if (h < holes.length && holes[h] === at) {
 				avg[x] = null;
