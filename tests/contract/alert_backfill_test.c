@@ -24,8 +24,9 @@ struct job {
 	struct lt_backfill_info info;
 	struct lt_pg pg;
 	int64_t now_ms;
-	size_t samples;     /* of test_a, of the last pass */
-	double first, last; /* of these */
+	int64_t mono_ns, wall_ns; /* when it began to wait */
+	size_t samples;           /* of test_a, of the last pass */
+	double first, last;       /* of these */
 	size_t n_labels;
 };
 
@@ -141,26 +142,35 @@ static void test_nothing_to_wait_for(void **state)
 	end(&j);
 }
 
+static void begin_to_wait(struct job *j, struct pg_fixture *f)
+{
+	begin(j, f);
+	put(j, 1, 2);
+	put(j, 10, 10);
+	assert_int_equal(run(j), BACKFILL_WAIT);
+	j->mono_ns = lt_mono_ns();
+	j->wall_ns = lt_wall_ns();
+}
+
+static void pass(const struct job *j, int64_t minutes)
+{
+	lt_clock_fake(true, j->mono_ns + minutes * MINUTE_NS, j->wall_ns + minutes * MINUTE_NS);
+}
+
 /* A store that brings nothing is not waited for longer than five minutes; what it brings prolongs that. */
 static void test_waiting_ends(void **state)
 {
-	int64_t mono_ns, wall_ns;
 	struct job j;
 
-	begin(&j, *state);
-	put(&j, 1, 2);
-	put(&j, 10, 10);
-	assert_int_equal(run(&j), BACKFILL_WAIT);
-	mono_ns = lt_mono_ns();
-	wall_ns = lt_wall_ns();
-	lt_clock_fake(true, mono_ns + 4 * MINUTE_NS, wall_ns + 4 * MINUTE_NS);
+	begin_to_wait(&j, *state);
+	pass(&j, 4);
 	put(&j, 3, 4);
 	assert_int_equal(run(&j), BACKFILL_WAIT);
-	lt_clock_fake(true, mono_ns + 8 * MINUTE_NS, wall_ns + 8 * MINUTE_NS);
+	pass(&j, 8);
 	assert_int_equal(run(&j), BACKFILL_WAIT);
 	assert_int_equal(j.samples, 0);
 	put(&j, 6, 6);
-	lt_clock_fake(true, mono_ns + 10 * MINUTE_NS, wall_ns + 10 * MINUTE_NS);
+	pass(&j, 10);
 	assert_int_equal(run(&j), BACKFILL_DONE);
 	assert_int_equal(j.samples, 5); /* what is there */
 	assert_true(j.last == 6);
@@ -170,17 +180,11 @@ static void test_waiting_ends(void **state)
 /* While PostgreSQL was away the store could bring nothing. */
 static void test_postgres_was_away(void **state)
 {
-	int64_t mono_ns, wall_ns;
 	struct job j;
 
-	begin(&j, *state);
-	put(&j, 1, 2);
-	put(&j, 10, 10);
-	assert_int_equal(run(&j), BACKFILL_WAIT);
-	mono_ns = lt_mono_ns();
-	wall_ns = lt_wall_ns();
+	begin_to_wait(&j, *state);
 	lt_pg_close(&j.pg);
-	lt_clock_fake(true, mono_ns + 10 * MINUTE_NS, wall_ns + 10 * MINUTE_NS);
+	pass(&j, 10);
 	assert_int_equal(run(&j), BACKFILL_WAIT);
 	put(&j, 3, 9);
 	assert_int_equal(run(&j), BACKFILL_DONE);
