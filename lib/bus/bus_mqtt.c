@@ -340,7 +340,7 @@ static void on_connack(struct lt_mq_client *c, const struct lt_mq_ev *ev)
 	}
 	c->state = LT_MQ_SUBSCRIBING;
 	pthread_mutex_lock(&b->core->lock);
-	c->w->subscribe = true;
+	c->w->subscribe = c->w->subscribing = true;
 	c->w->subscribed_before = c->asked;
 	pthread_cond_signal(&c->w->work);
 	pthread_mutex_unlock(&b->core->lock);

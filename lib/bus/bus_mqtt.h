@@ -28,7 +28,8 @@
  *   arrives until the DISCONNECT is through (a few packets) is over the budget; beyond twice the
  *   budget the callback waits PAUSE_SLICE_MS a message as a brake. Because connecting takes paho up
  *   to two seconds, it brakes for BRAKE_MS a message in the last quarter of the budget already: a
- *   user who is slower than the broker, but works, keeps the connection.
+ *   user who is slower than the broker, but works, keeps the connection. Not before the
+ *   subscription is granted: with a backlog behind it the SUBSCRIBE would not get through.
  * - For that, reading and publishing are two connections: <id> subscribes, <id>-pub publishes (and
  *   is opened with the first publish). A bus without topics has one connection, <id>. The last
  *   will belongs to the publishing one.
@@ -101,6 +102,7 @@ struct lt_mq_worker {
 	struct lt_mq_link *cur;  /* opened */
 	bool subscribe, close, quit;
 	bool subscribed_before; /* with subscribe: retained messages only for new filters */
+	bool subscribing;       /* from the wish until it is granted, or the link is closed */
 	struct lt_out *send, **send_end;
 	/* set before the thread starts */
 	char *client_id;

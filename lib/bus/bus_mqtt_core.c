@@ -189,7 +189,7 @@ static void close_link(struct lt_mq_worker *w)
 	struct lt_mq_ev ev = {.type = LT_MQ_EV_CLOSED};
 
 	forget_sends(w);
-	w->subscribe = false;
+	w->subscribe = w->subscribing = false;
 	w->open = NULL;
 	pthread_mutex_unlock(&c->lock);
 	lt_mq_link_free(unopened);

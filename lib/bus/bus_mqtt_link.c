@@ -209,6 +209,9 @@ static void on_subscribed(void *ctx, MQTTAsync_successData5 *data)
 			return;
 		}
 	}
+	pthread_mutex_lock(&c->lock);
+	l->w->subscribing = false;
+	pthread_mutex_unlock(&c->lock);
 	lt_mq_post(l->w, &ev);
 }
 
@@ -300,7 +303,7 @@ static void brake_locked(const struct lt_mq_link *l)
 	if (c->in.held_bytes <= most)
 		return;
 	ns = lt_mono_ns();
-	if (!leaving && ns - c->given_back_ns > LATELY_MS * LT_NS_PER_MS)
+	if (!leaving && (l->w->subscribing || ns - c->given_back_ns > LATELY_MS * LT_NS_PER_MS))
 		return;
 	ns += (leaving ? PAUSE_SLICE_MS : BRAKE_MS) * LT_NS_PER_MS;
 	until.tv_sec = ns / LT_NS_PER_S;
