@@ -14,7 +14,7 @@
  * thread takes over when it has time.
  *
  * After an outage latido-store gets what agents kept meanwhile only now. So the job names for each
- * source the event before which something is missing, and is done when what latido-store has reaches
+ * source an event up to which something is missing, and is done when what latido-store has reaches
  * without holes up to there: a source is read at once, and once more when that is so. When nothing of
  * those that are waited for has come for five minutes, what is there counts.
  *

@@ -86,6 +86,7 @@ struct lt_engine {
 	int64_t opened_ms, back_ms; /* back_ms: the bus came (again) */
 	struct {
 		int64_t from_ms, to_ms; /* to_ms 0: there is none */
+		int64_t heard_ms;       /* since then somebody is heard */
 		bool asked;             /* it is part of what is being filled */
 	} hole;                         /* what was published in outages of the bus */
 	int64_t asked_mono_ns, taken_mono_ns, held_mono_ns;

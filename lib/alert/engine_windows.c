@@ -13,11 +13,12 @@
 #include "latido/log.h"
 #include "selectors.h"
 
-#define SHORT_MS LT_LOOKBACK_MS /* windows up to this fill while alert.grace holds, or soon after */
-#define PASSES   16             /* recorded series that read recorded series */
-#define TAKE_NS  (20 * LT_NS_PER_MS)
-#define MATTERS  20     /* a hole that is less than this part of a window makes no rule cold */
-#define COME_MS  120000 /* by then sources are back, or it is done without them */
+#define SHORT_MS  LT_LOOKBACK_MS /* windows up to this fill while alert.grace holds, or soon after */
+#define PASSES    16             /* recorded series that read recorded series */
+#define TAKE_NS   (20 * LT_NS_PER_MS)
+#define MATTERS   20     /* a hole that is less than this part of a window makes no rule cold */
+#define SETTLE_MS 3000   /* from the first event on: by then live ones come again */
+#define COME_MS   120000 /* by then sources are back, or it is done without them */
 
 /* ---- what a rule needs ---- */
 
@@ -201,7 +202,7 @@ static void open_hole(struct lt_engine *e, int64_t now_ms)
 	stop_filling(e);
 	if (!e->hole.to_ms || from_ms < e->hole.from_ms)
 		e->hole.from_ms = from_ms;
-	e->hole.to_ms = now_ms;
+	e->hole.to_ms = e->hole.heard_ms = now_ms;
 	e->hole.asked = false;
 	lt_log(LT_INFO, "windows_hole", LT_I("ms", gone_ms));
 }
@@ -222,6 +223,7 @@ void engine_windows_shift(struct lt_engine *e, int64_t by_ms, int64_t now_ms)
 			e->windows[i].hole_ms += by_ms;
 	}
 	e->hole.from_ms += by_ms;
+	e->hole.heard_ms += by_ms;
 	if (e->hole.to_ms)
 		e->hole.to_ms += by_ms;
 	e->opened_ms += by_ms;
@@ -241,12 +243,12 @@ struct asking {
 	bool beginnings;   /* those are wanted */
 };
 
-static void need(struct lt_backfill_source *s, const struct lt_source_mark *before)
+static void need(struct lt_backfill_source *s, uint64_t epoch, uint64_t seq)
 {
-	if (!before->epoch || before->epoch < s->epoch)
+	if (!epoch || epoch < s->epoch)
 		return;
-	s->epoch = before->epoch;
-	s->seq = before->seq - 1;
+	s->epoch = epoch;
+	s->seq = seq;
 }
 
 static void add_source(void *ctx, const struct lt_source_state *s)
@@ -268,12 +270,13 @@ static void add_source(void *ctx, const struct lt_source_state *s)
 	if (a->beginnings && since_ms > out->until_ms)
 		out->until_ms = since_ms;
 	if (a->beginnings && s->since.t_ms < INT64_MAX)
-		need(out, &s->since);
-	if (a->hole_ms == INT64_MIN || s->back.t_ms == INT64_MAX)
+		need(out, s->since.epoch, s->since.seq - 1);
+	if (a->hole_ms == INT64_MIN || !s->back)
 		return;
-	if (s->back.t_ms > out->until_ms)
-		out->until_ms = s->back.t_ms;
-	need(out, &s->back);
+	/* The first events after an outage may still be of its beginning (a client's queue). */
+	if (s->newest.t_ms > out->until_ms)
+		out->until_ms = s->newest.t_ms;
+	need(out, s->newest.epoch, s->newest.seq);
 }
 
 /* What is missing; windows that turn out to be complete are marked as filled. */
@@ -387,10 +390,14 @@ static void filled(struct lt_engine *e, int64_t now_ms)
 }
 
 /* Before anybody is heard the bus may not really be there: Kafka's connection comes and goes. */
-static bool may_ask_hole(const struct lt_engine *e, int64_t now_ms)
+static bool may_ask_hole(struct lt_engine *e, int64_t now_ms)
 {
 	enum lt_back back = e->hole.to_ms ? lt_sources_back(e->sources) : LT_BACK_NONE;
 
+	if (back == LT_BACK_NONE)
+		e->hole.heard_ms = now_ms;
+	if (now_ms < e->hole.heard_ms + SETTLE_MS)
+		return false;
 	return back == LT_BACK_ALL || (back == LT_BACK_SOME && now_ms > e->hole.to_ms + COME_MS);
 }
 

@@ -295,7 +295,7 @@ struct source *sources_find(struct lt_sources *t, const char *name, bool device)
 	src->hash = hash;
 	src->device = device;
 	src->arrived_ms = INT64_MIN;
-	src->since.t_ms = src->back.t_ms = INT64_MAX;
+	src->since.t_ms = INT64_MAX;
 	src->generation = lt_as_generation(t->a) - 1;
 	src->next = t->table[hash & (t->cap - 1)];
 	t->table[hash & (t->cap - 1)] = src;
@@ -482,8 +482,8 @@ void lt_sources_event(
 	struct source *src = sources_find(t, e->source, e->device);
 	int64_t t_ms = take_event(t, src, e, now_ms, evaluated_ms);
 
-	if (t_ms < INT64_MAX && src->back.t_ms == INT64_MAX)
-		src->back = mark(e, t_ms);
+	if (t_ms < INT64_MAX)
+		src->back = true;
 }
 
 static const struct binding *find_binding(const struct stream *st, const struct plan *p)

@@ -84,9 +84,10 @@ struct lt_source_mark {
 struct lt_source_state {
 	const char *name;
 	bool device;
-	struct lt_source_mark since; /* the oldest event taken over */
-	struct lt_source_mark back;  /* the first one heard since lt_sources_pause() */
-	int64_t shift_ms;            /* its samples have its own times and so much */
+	struct lt_source_mark since;  /* the oldest event taken over */
+	struct lt_source_mark newest; /* but for t_ms, which is that of all streams */
+	bool back;                    /* it was heard since lt_sources_pause() */
+	int64_t shift_ms;             /* its samples have its own times and so much */
 };
 void lt_sources_each(const struct lt_sources *t,
 	void (*fn)(void *ctx, const struct lt_source_state *s), void *ctx);

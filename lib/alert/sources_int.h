@@ -41,13 +41,13 @@ struct source {
 	uint64_t hash;
 	int64_t arrived_ms;          /* newest event of all streams */
 	struct lt_source_mark since; /* the oldest event */
-	struct lt_source_mark back;  /* the first one heard since the bus is there (again) */
 	int64_t shift_ms; /* what its newest sample's time is later than it said itself */
 	int64_t down_ms;  /* up = 0 was said last */
 	uint32_t interval_ms;
 	uint32_t made;   /* series, since ... */
 	int64_t made_ms; /* ... then */
 	bool device, silent;
+	bool back; /* heard since the bus is there (again) */
 	uint8_t votes;
 	int64_t lag_ms;  /* candidate for ... */
 	int64_t skew_ms; /* ... what its clock is behind */

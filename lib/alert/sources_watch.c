@@ -8,13 +8,32 @@
 #define SILENT_INTERVALS 3
 #define DOWN_EVERY_MS    1000 /* up = 0 is said again at the source's interval, at most so often */
 
+static struct lt_source_mark newest_of(const struct source *src)
+{
+	struct lt_source_mark out = {.t_ms = INT64_MIN};
+
+	for (const struct stream *st = src->streams; st; st = st->next) {
+		if (st->last_ms > out.t_ms)
+			out.t_ms = st->last_ms;
+		if (st->epoch > out.epoch || (st->epoch == out.epoch && st->seq > out.seq)) {
+			out.epoch = st->epoch;
+			out.seq = st->seq;
+		}
+	}
+	return out;
+}
+
 void lt_sources_each(const struct lt_sources *t,
 	void (*fn)(void *ctx, const struct lt_source_state *s), void *ctx)
 {
 	for (size_t i = 0; i < t->cap; i++)
 		for (const struct source *src = t->table[i]; src; src = src->next)
-			fn(ctx, &(struct lt_source_state){src->name, src->device, src->since,
-					src->back, src->shift_ms});
+			fn(ctx, &(struct lt_source_state){.name = src->name,
+					.device = src->device,
+					.since = src->since,
+					.newest = newest_of(src),
+					.back = src->back,
+					.shift_ms = src->shift_ms});
 }
 
 enum lt_back lt_sources_back(const struct lt_sources *t)
@@ -23,10 +42,8 @@ enum lt_back lt_sources_back(const struct lt_sources *t)
 
 	for (size_t i = 0; i < t->cap; i++) {
 		for (const struct source *src = t->table[i]; src; src = src->next) {
-			bool heard = src->back.t_ms != INT64_MAX;
-
-			any |= heard;
-			all &= heard || src->silent;
+			any |= src->back;
+			all &= src->back || src->silent;
 		}
 	}
 	return !any ? LT_BACK_NONE : all ? LT_BACK_ALL : LT_BACK_SOME;
@@ -122,7 +139,7 @@ void lt_sources_pause(struct lt_sources *t, int64_t now_ms)
 {
 	for (size_t i = 0; i < t->cap; i++) {
 		for (struct source *src = t->table[i]; src; src = src->next) {
-			src->back.t_ms = INT64_MAX;
+			src->back = false;
 			if (src->silent)
 				continue;
 			src->arrived_ms = now_ms;
@@ -140,8 +157,6 @@ void lt_sources_shift(struct lt_sources *t, int64_t by_ms)
 				src->arrived_ms += by_ms;
 			if (src->since.t_ms != INT64_MAX)
 				src->since.t_ms += by_ms;
-			if (src->back.t_ms != INT64_MAX)
-				src->back.t_ms += by_ms;
 			if (src->down_ms != INT64_MIN)
 				src->down_ms += by_ms;
 			src->skew_ms = src->votes = 0;
