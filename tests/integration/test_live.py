@@ -381,10 +381,7 @@ def test_events_of_a_broken_connection_come_from_the_window(start, feeder, redis
 
 def test_events_wait_for_their_shape(start, feeder):
     """Only the hash is in the event: all of a burst are shown once the shape was asked for, however busy Redis is."""
-    hash_of = ctypes.CDLL("libxxhash.so.0").XXH3_64bits
-    hash_of.restype, hash_of.argtypes = ctypes.c_uint64, [ctypes.c_char_p, ctypes.c_size_t]
-    number = hash_of(NODE_SHAPE, len(NODE_SHAPE))
-    feeder.call("SET", f"latido:shape:{number:016x}", NODE_SHAPE)
+    number = announce(feeder, NODE_SHAPE)
     live = start()
     with live.stream() as stream:
         stream.wait_event("fleet")
