@@ -219,6 +219,7 @@ static int load(struct lt_engine *e, struct lt_rules **out, struct engine_looks 
 	conf.max_samples = e->rules_conf.max_samples;
 	lt_engine_rules_opts(&conf, &opts, &limits, &labels);
 	opts.counters = &e->info->rules;
+	opts.folders = true;
 	opts.accept = accept_selector;
 	opts.ctx = e->store;
 	rc = lt_rules_load(e->pool, &opts, (const char *const *)e->rules_conf.globs,

@@ -302,25 +302,27 @@ static void add_name(struct names *l, const char *name)
 	l->items[l->n++] = lt_strdup(name);
 }
 
-static void match_glob(struct report *rep, struct names *l, const char *pattern)
+/* Return: false when no file matches. */
+static bool match_glob(struct report *rep, struct names *l, const char *pattern)
 {
 	glob_t g = {0};
 	int code;
 
 	if (!strpbrk(pattern, "*?[")) {
 		add_name(l, pattern);
-		return;
+		return true;
 	}
 	code = glob(pattern, 0, NULL, &g);
 	if (code == GLOB_NOMATCH)
-		report_warn(rep, NULL, "no file matches %s", pattern);
-	else if (code)
+		return false;
+	if (code)
 		report_error(rep, NULL, "%s: %s", pattern,
 			code == GLOB_ABORTED ? "a folder cannot be read" : "no memory");
 	for (size_t i = 0; !code && i < g.gl_pathc && l->n < MAX_FILES; i++)
 		add_name(l, g.gl_pathv[i]);
 	if (!code)
 		globfree(&g);
+	return true;
 }
 
 static int cmp_name(const void *a, const void *b)
@@ -331,9 +333,15 @@ static int cmp_name(const void *a, const void *b)
 void rules_read(struct lt_rules *r, struct report *rep, const char *const *globs, size_t n_globs)
 {
 	struct names l = {0};
+	bool *matched = lt_calloc(n_globs + 1, sizeof(*matched));
 
 	for (size_t i = 0; i < n_globs; i++)
-		match_glob(rep, &l, globs[i]);
+		matched[i] = match_glob(rep, &l, globs[i]);
+	for (size_t i = 0; i < n_globs; i++) {
+		if (!matched[i] && !(r->opts.folders && l.n))
+			report_warn(rep, NULL, "no file matches %s", globs[i]);
+	}
+	free(matched);
 	if (l.n)
 		qsort(l.items, l.n, sizeof(char *), cmp_name);
 	for (size_t i = 0; i < l.n; i++) {

@@ -6,6 +6,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -522,6 +523,41 @@ static void bad_states(void **state)
 		LT_OK);
 }
 
+static void folders(void **state)
+{
+	struct fixture *f = *state;
+	char path[] = "/tmp/latido-rules-XXXXXX", *none;
+	const struct lt_rules_opts strict = {0}, lax = {.folders = true};
+	const char *globs[2];
+	struct lt_buf report = {0};
+	struct lt_rules *r;
+	struct lt_err err;
+	int fd = mkstemp(path);
+
+	assert_true(fd >= 0);
+	assert_int_equal(write(fd, "groups: []\n", 11), 11);
+	close(fd);
+	none = lt_asprintf("%s-none/*.yaml", path);
+	path[strlen(path) - 1] = '?';
+	globs[0] = none;
+	globs[1] = path;
+	assert_int_equal(lt_rules_load(f->pool, &lax, globs, 2, &r, &report, &err), LT_OK);
+	assert_true(lt_rules_file_count(r) >= 1);
+	lt_rules_free(r);
+	assert_int_equal(report.len, 0);
+	assert_int_equal(lt_rules_load(f->pool, &strict, globs, 2, &r, &report, &err), LT_OK);
+	lt_rules_free(r);
+	assert_non_null(strstr(report.data, none));
+	lt_buf_reset(&report);
+	assert_int_equal(lt_rules_load(f->pool, &lax, globs, 1, &r, &report, &err), LT_OK);
+	lt_rules_free(r);
+	assert_non_null(strstr(report.data, none)); /* there is none at all */
+	lt_buf_fini(&report);
+	path[strlen(path) - 1] = none[strlen(path) - 1];
+	assert_int_equal(unlink(path), 0);
+	free(none);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -538,6 +574,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(looks, setup, teardown),
 		cmocka_unit_test_setup_teardown(looks_that_cannot_be, setup, teardown),
 		cmocka_unit_test_setup_teardown(texts, setup, teardown),
+		cmocka_unit_test_setup_teardown(folders, setup, teardown),
 		cmocka_unit_test_setup_teardown(bad_states, setup, teardown),
 	};
 

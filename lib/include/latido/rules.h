@@ -44,6 +44,7 @@ struct lt_rules_counters {
  * @promql: limits of expressions; NULL: defaults. Copied.
  * @any_query: accept query() in templates with texts that are not known when loading. Without,
  *	they are refused: a storage that only keeps what rules select could not answer them.
+ * @folders: patterns name folders that may be empty: no warning about one while another has files.
  * @accept: can the storage answer this selector? May be NULL: any. A code with @err: an error of the
  *	file, at the selector's place. @ctx is for it. Only called while rules are loaded.
  * @counters: may be NULL; outlives the rules.
@@ -58,6 +59,7 @@ struct lt_rules_opts {
 	const char *external_url;
 	const struct lt_promql_limits *promql;
 	bool any_query;
+	bool folders;
 	int (*accept)(void *ctx, const struct lt_promql_selector *sel, struct lt_err *err);
 	void *ctx;
 	struct lt_rules_counters *counters;
@@ -68,7 +70,7 @@ struct lt_rules;
 /**
  * lt_rules_load() - read rule files, check everything, prepare all expressions and templates
  * @globs: file names or patterns as in glob(7). One without a match is an error when it is a plain
- *	name, a warning when it is a pattern. A file that several match is read once.
+ *	name, a warning when it is a pattern (see @folders in the options). A file that several match is read once.
  * @report: all errors and warnings of all files, appended, in order of files and lines:
  *	file:line:col: error: group "g", rule 2, "Name": text
  *	followed by the source line and a caret. At most 100 errors.
