@@ -126,7 +126,7 @@ void kf_note(struct kf *k, rd_kafka_resp_err_t rc, const char *text)
 
 static void tell_down(struct kf *k, const struct lt_err *err)
 {
-	k->connected = false;
+	k->connected = k->answers = false;
 	k->next_look_ns = lt_mono_ns() + lt_backoff_next_ms(&k->backoff) * LT_NS_PER_MS;
 	if (k->bus.handler.state)
 		k->bus.handler.state(k->bus.handler.arg, false, false, err);
@@ -138,6 +138,7 @@ static void tell_up(struct kf *k)
 	bool resumed = k->durable && k->n_filters;
 
 	k->suspect = false;
+	k->answers = true;
 	k->next_look_ns = lt_mono_ns() + KF_LOOK_NS;
 	lt_backoff_reset(&k->backoff);
 	if (k->connected || (k->n_filters && !k->durable && !k->started))
@@ -198,7 +199,7 @@ static void serve_probe(struct kf *k)
 	}
 	if (answered)
 		looked(k, rc, bad_log);
-	else if (!k->connected && k->started)
+	else if (!k->connected && k->answers && k->started)
 		tell_up(k);
 }
 
@@ -250,6 +251,8 @@ static void on_tick(void *arg)
 	struct kf *k = arg;
 
 	lt_timer_start_ns(&k->tick, k->connected ? KF_TICK_NS : KF_TICK_NS / 10);
+	if (k->in)
+		kf_part_forward(k);
 	serve(k);
 	if (k->in)
 		kf_in_lag(k);

@@ -25,6 +25,7 @@
 /* How long one question to the brokers may take. */
 #define KF_ASK_MS        2000
 #define KF_TICK_NS       LT_NS_PER_S
+#define KF_FORWARD_NS    (LT_NS_PER_S / 20)
 #define KF_RESEND_NS     (LT_NS_PER_S / 2)
 /* Ask again so often whether we may write meanwhile. */
 #define KF_FORBIDDEN_NS  (2 * LT_NS_PER_S)
@@ -119,6 +120,7 @@ struct kf {
 	struct lt_backoff backoff;
 
 	bool connected;
+	bool answers; /* brokers did when last looked for; connected is said when it has started, too */
 	bool suspect; /* all brokers were reported down: look again */
 	int64_t next_look_ns;
 	struct lt_err last_error; /* what librdkafka complained about */
@@ -194,6 +196,14 @@ void kf_in_fini(struct kf *k);
 struct kf_part *kf_part_find(struct kf *k, const char *log, int32_t partition);
 /** kf_part_forget() - drop messages of @p (NULL: all) that were taken and not handed out yet. */
 void kf_part_forget(struct kf *k, const struct kf_part *p);
+/**
+ * kf_part_forward() - every partition's messages to msgs, again
+ *
+ * librdkafka takes the forwarding off a partition's queue when it stops to fetch it, which it does some
+ * time after it was told to; when reading starts again, also of the others in the eager protocol, nothing
+ * would come out.
+ */
+void kf_part_forward(struct kf *k);
 /** kf_part_rebalance() - the group gives us partitions or takes them. */
 void kf_part_rebalance(struct kf *k, rd_kafka_event_t *ev);
 /** kf_part_step() - true: @offset does not follow, and what that means is being asked. */

@@ -215,7 +215,7 @@ size_t kf_in_poll(struct lt_bus *b, struct lt_bus_msg **out, size_t max)
 		if (!p || p->id.partition != m->partition ||
 			strcmp(p->id.log, rd_kafka_topic_name(m->rkt)) != 0)
 			p = kf_part_find(k, rd_kafka_topic_name(m->rkt), m->partition);
-		if (!p) { /* not ours any more */
+		if (!p || !p->reading) { /* not ours any more, or to be read from elsewhere */
 			rd_kafka_message_destroy(m);
 			continue;
 		}

@@ -19,10 +19,27 @@ struct kf_part *kf_part_find(struct kf *k, const char *log, int32_t partition)
 	return NULL;
 }
 
+/* Messages do not mix with the events, which are always taken. */
+static void forward(struct kf *k, const char *log, int32_t partition)
+{
+	rd_kafka_queue_t *q = rd_kafka_queue_get_partition(k->in, log, partition);
+
+	if (!q)
+		return;
+	rd_kafka_queue_forward(q, k->msgs);
+	rd_kafka_queue_destroy(q);
+}
+
+void kf_part_forward(struct kf *k)
+{
+	for (const struct kf_part *p = k->parts; p; p = p->next)
+		if (p->ours && p->reading)
+			forward(k, p->id.log, p->id.partition);
+}
+
 static struct kf_part *new_part(struct kf *k, const char *log, int32_t partition)
 {
 	struct kf_part *p = lt_calloc(1, sizeof(*p));
-	rd_kafka_queue_t *q = rd_kafka_queue_get_partition(k->in, log, partition);
 
 	p->id = (struct lt_bus_span){.log = kf_intern(k, log),
 		.partition = partition,
@@ -32,11 +49,7 @@ static struct kf_part *new_part(struct kf *k, const char *log, int32_t partition
 	p->ours = true;
 	p->next = k->parts;
 	k->parts = p;
-	if (q) {
-		/* Messages do not mix with the events, which are always taken. */
-		rd_kafka_queue_forward(q, k->msgs);
-		rd_kafka_queue_destroy(q);
-	}
+	forward(k, log, partition);
 	return p;
 }
 
@@ -95,6 +108,7 @@ static void start_reading(struct kf *k, const rd_kafka_topic_partition_list_t *f
 {
 	rd_kafka_topic_partition_list_t *all;
 
+	lt_timer_start_ns(&k->tick, KF_FORWARD_NS);
 	if (k->cooperative && k->durable) {
 		kf_part_complain("incremental_assign", rd_kafka_incremental_assign(k->in, fresh));
 		return;

@@ -13,24 +13,34 @@
 #include "../support/bus_fixture.h"
 #include "latido/clock.h"
 
+static bool tried_again(void *arg)
+{
+	return ((struct peer *)arg)->n_down > 1;
+}
+
 static void restart(bool empty)
 {
 	const char *t = topic("x");
-	struct peer sub, pub;
+	struct peer sub, tail, pub;
 
 	open_peer(&sub, "sub", t, true);
 	peers_up(&sub);
 	assert_false(impl->like_mqtt && sub.resumed);
+	open_peer(&tail, "tail", t, false);
 	open_peer(&pub, "pub", NULL, false);
-	peers_up(&pub);
+	peers_up(&tail, &pub);
 	peer_publish_text(&pub, t, "1");
 	peer_wait_got(&sub, 1);
 	peer_wait_reported(&pub);
 	impl->broker_stop();
 	peer_wait_down(&sub);
+	peer_wait_down(&tail);
 	peer_wait_down(&pub);
+	spin(&loop, tried_again, &tail);
+	assert_int_equal(tail.n_up, 1); /* nobody is up while there is no broker */
 	impl->broker_start(empty);
 	peer_wait_up(&sub);
+	peer_wait_up(&tail);
 	peer_wait_up(&pub);
 	assert_int_equal(sub.resumed, !empty);
 	peer_publish_text(&pub, t, "2");
@@ -41,6 +51,7 @@ static void restart(bool empty)
 	if (impl->like_mqtt)
 		assert_int_equal(sub.n_got, 2);
 	peer_close(&pub);
+	peer_close(&tail);
 	peer_close(&sub);
 }
 

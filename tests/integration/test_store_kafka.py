@@ -368,6 +368,31 @@ def test_positions_set_back_while_the_store_runs(site, rebalance):
     store.terminate()
 
 
+@pytest.mark.parametrize("rebalance", ["cooperative", "eager"])
+def test_positions_lost_while_events_come(site, rebalance):
+    """Several times, in the middle of the stream of two partitions: it goes on reading, and all is there in the end."""
+    site.rebalance = rebalance
+    site.topics(2)
+    store = site.store().wait_ready()
+    finish(site.load(4, 5))
+    site.wait_stored(20)
+    many = 10000
+    load = site.load(4, many, first=6)
+    while site.stored() < 3 * many:
+        before = site.stored()
+        # Of one partition: in the eager protocol the other is stopped and started, too.
+        site.postgres.sql("DELETE FROM kafka_progress WHERE part = 0; SELECT pg_terminate_backend(pid) "
+                          "FROM pg_stat_activity WHERE application_name = 'latido-store'")
+        servers.wait_until(lambda: site.stored() >= min(before + many // 2, 4 * many), 60, "it goes on")
+    finish(load)
+    finish(site.load(4, 5, first=many + 6))  # a position that went last is missed with the next event
+    site.wait_stored(4 * (many + 10))
+    servers.wait_until(lambda: site.positions() == 4 * (many + 10), 120, "the end")
+    site.check(4, many + 10)
+    assert store.value("latido_consumer_rereads_total") >= 1
+    store.terminate()
+
+
 def test_topic_missing_then_made(site):
     store = site.store()
     store.wait_log("bus_unavailable")

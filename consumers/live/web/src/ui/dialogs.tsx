@@ -27,7 +27,8 @@ function Modal({ label, children }: { label: string; children: preact.ComponentC
 		<dialog
 			ref={ref}
 			aria-label={label}
-			onClose={() => dialog("")}
+			// Told later than it happens: another one may be open by then.
+			onClose={() => ref.current && dialog("")}
 			onClick={(e) => {
 				if (e.target === ref.current) dialog("");
 			}}
