@@ -67,15 +67,21 @@ static void take(struct lt_control *c, const struct lt_bus_msg *m)
 	}
 }
 
-static void on_readable(void *arg)
+static void take_all(struct lt_control *c)
 {
-	struct lt_control *c = arg;
 	struct lt_bus_msg *m;
 
 	while (lt_bus_poll(c->bus, &m, 1) == 1) {
 		take(c, m);
 		lt_bus_done(c->bus, m);
 	}
+}
+
+static void on_readable(void *arg)
+{
+	struct lt_control *c = arg;
+
+	take_all(c);
 	c->opt.progress(c->opt.arg);
 }
 
@@ -120,6 +126,8 @@ static void on_state(void *arg, bool connected, bool resumed, const struct lt_er
 	(void)resumed;
 	c->connected = connected;
 	if (connected) {
+		/* What came over the last connection says nothing of what a broker has that came back empty. */
+		take_all(c);
 		lt_have_reading(c->opt.have);
 		say(c, "online");
 		lt_timer_start_ns(&c->marker_timer, MARKER_WAIT_NS);

@@ -128,8 +128,11 @@ class World:
     def acknowledged(self, source, seq):
         """The retained acknowledgement names 1..seq and nothing else."""
         client = Client(self.broker, [f"latido/v1/nodes/{source}/ack"])
-        wait_until(lambda: client.messages and json.loads(client.messages[-1][1])["have"] == [[1, seq]], SECONDS,
-                   f"acknowledged up to {seq}, not {client.messages[-1:]}")
+        try:
+            wait_until(lambda: client.messages and json.loads(client.messages[-1][1])["have"] == [[1, seq]], SECONDS,
+                       f"{source} acknowledged up to {seq}")
+        except TimeoutError as e:
+            raise TimeoutError(f"{e}, but: {client.messages}; stored: {self.epochs(source)}") from None
         client.close()
 
 
